@@ -1,0 +1,42 @@
+//! Audio values: sample rates, frames, codecs. Samples are signed 16-bit linear PCM, one channel, everywhere inside.
+
+use std::time::Duration;
+
+/// The packet time of telephony: what one frame lasts.
+pub const FRAME_TIME: Duration = Duration::from_millis(20);
+
+/// Samples a second of one channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SampleRate(u32);
+
+impl SampleRate {
+    /// Narrowband telephony.
+    pub const HZ_8000: Self = Self(8_000);
+    /// Wideband; what most recognisers were trained on.
+    pub const HZ_16000: Self = Self(16_000);
+
+    /// A rate between 8,000 and 48,000 Hz that divides into whole frames of 20 ms; `None` for any other.
+    pub const fn new(hz: u32) -> Option<Self> {
+        if hz >= 8_000 && hz <= 48_000 && hz.is_multiple_of(50) { Some(Self(hz)) } else { None }
+    }
+
+    /// Samples a second.
+    pub const fn hz(self) -> u32 {
+        self.0
+    }
+
+    /// Samples in one frame of [`FRAME_TIME`].
+    pub const fn frame_samples(self) -> usize {
+        (self.0 / 50) as usize
+    }
+
+    /// How many whole samples fit in `time`.
+    pub const fn samples_in(self, time: Duration) -> i64 {
+        (time.as_micros() as i64) * (self.0 as i64) / 1_000_000
+    }
+
+    /// How long `samples` (not negative) last.
+    pub const fn time_of(self, samples: i64) -> Duration {
+        Duration::from_micros((samples * 1_000_000 / self.0 as i64) as u64)
+    }
+}
