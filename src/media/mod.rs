@@ -1,1 +1,3 @@
-//! To be written.
+//! One direction of a media stream each: what arrives, what leaves, and how well.
+
+pub mod playout;
