@@ -78,6 +78,8 @@ pub enum ReplyEnd {
     BargedIn,
     /// A key was pressed.
     Dtmf,
+    /// No engine was left to finish it.
+    EnginesExhausted,
     /// The call ended.
     CallEnded,
 }

@@ -7,10 +7,17 @@
 //! 2. [`Call::poll_output`] until it returns `None`, after each of these;
 //! 3. [`Call::handle_timeout`] when [`Call::poll_timeout`] is due.
 
+mod clauses;
 mod engines;
 mod event;
+mod failing;
+mod heard;
 mod ids;
+mod listening;
+mod reply;
 mod settings;
+mod speaking;
+mod timer;
 
 pub use engines::{
     DialogAction, DialogCommand, DialogEvent, DialogNotice, DialplanTarget, RecognizerCommand, RecognizerEvent,
@@ -20,8 +27,18 @@ pub use event::{CallEvent, EndReason, HangUpBy, ReplyEnd, Timeline};
 pub use ids::{CallId, ReplyId, UtteranceIndex};
 pub use settings::{BargeIn, CallSettings, Endpointing, NoInput, Watchdogs};
 
+use crate::media::playout::Playout;
+use crate::vad::{Detector, Segmenter, SegmenterSettings};
+use failing::Patience;
+use listening::AwaitedFinal;
+use reply::Reply;
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use timer::{Timer, TimerTable};
+
+/// Reply audio that may wait to be played. Text is held back long before ([`speaking`]); this bounds an engine that
+/// sends without being asked.
+const PLAYOUT_CAPACITY: Duration = Duration::from_secs(60);
 
 /// What happens to a call, other than audio.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +62,12 @@ pub enum Input {
         /// Configured name of the one in use now.
         to: String,
     },
-    /// No engine is left for this service.
+    /// A fail-over was asked for, but there is no other engine: the one in use is kept.
+    EngineKept {
+        /// Which service.
+        service: Service,
+    },
+    /// The engine of this service is gone and no other is left.
     EnginesExhausted {
         /// Which service.
         service: Service,
@@ -71,8 +93,8 @@ pub enum Output {
     Synthesizer(SynthesizerCommand),
     /// To the dialogue.
     Dialog(DialogCommand),
-    /// The engine of this service has not answered in time: take the next one. Answered by [`Input::EngineSwitched`]
-    /// or [`Input::EnginesExhausted`].
+    /// The engine of this service has not answered in time: take the next one. Answered by [`Input::EngineSwitched`],
+    /// [`Input::EngineKept`] or [`Input::EnginesExhausted`].
     FailOver {
         /// Which service.
         service: Service,
@@ -85,13 +107,6 @@ pub enum Output {
     End(EndReason),
 }
 
-/// One call. See the module's documentation for how it is driven.
-#[derive(Debug)]
-pub struct Call {
-    settings: CallSettings,
-    outputs: VecDeque<Output>,
-}
-
 /// One frame of the caller's audio, as the receive path gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallerFrame<'a> {
@@ -101,32 +116,145 @@ pub enum CallerFrame<'a> {
     Silence,
 }
 
+/// How far the conversation has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The legs are not in the bridge yet; engines may work, nobody hears.
+    Preparing,
+    /// The two sides hear each other.
+    Conversing,
+    /// No engine is left for this service: the apology is playing.
+    Apologizing { service: Service },
+    /// The last audio is on its way; then the call ends like this.
+    Leaving(EndReason),
+    /// [`Output::End`] has been given.
+    Ended,
+}
+
+/// One call. See the module's documentation for how it is driven.
+#[derive(Debug)]
+pub struct Call {
+    settings: CallSettings,
+    phase: Phase,
+    // the caller's side
+    detector: Option<Detector>,
+    segmenter: Segmenter,
+    /// Samples of caller audio so far.
+    position: i64,
+    /// The utterance that is being spoken.
+    open: Option<UtteranceIndex>,
+    next_utterance: UtteranceIndex,
+    /// Utterances that were ended and whose final text is not complete.
+    awaited: VecDeque<AwaitedFinal>,
+    no_input_count: u32,
+    nothing_recognized_count: u32,
+    // the bot's side
+    reply: Option<Reply>,
+    next_reply: ReplyId,
+    playout: Playout,
+    /// Position at which the caller was last reported to be in the reply.
+    playback_reported: i64,
+    // what is due, and what is wanted
+    patience: Patience,
+    timers: TimerTable,
+    outputs: VecDeque<Output>,
+}
+
 impl Call {
     /// A call that is being set up: engines may already work, nothing is heard before [`Input::Connected`].
+    ///
+    /// Its first outputs ask for the greeting, so that it is ready when the caller is.
     pub fn new(settings: CallSettings, now: Instant) -> Self {
-        let _ = now;
-        Self { settings, outputs: VecDeque::new() }
+        let endpointing = &settings.endpointing;
+        let segmenter = SegmenterSettings {
+            start_evidence: endpointing.start_evidence,
+            silence: endpointing.silence,
+            pre_roll: endpointing.pre_roll,
+            max_utterance: endpointing.max_utterance,
+        };
+        let mut call = Self {
+            phase: Phase::Preparing,
+            detector: Detector::webrtc(settings.rate),
+            segmenter: Segmenter::new(&segmenter, settings.rate),
+            position: 0,
+            open: None,
+            next_utterance: UtteranceIndex(0),
+            awaited: VecDeque::with_capacity(4),
+            no_input_count: 0,
+            nothing_recognized_count: 0,
+            reply: None,
+            next_reply: ReplyId(0),
+            playout: Playout::new(settings.rate, PLAYOUT_CAPACITY),
+            playback_reported: 0,
+            patience: Patience::default(),
+            timers: TimerTable::default(),
+            outputs: VecDeque::with_capacity(16),
+            settings,
+        };
+        call.open_conversation(now);
+        call
     }
 
-    /// Takes in what happened.
+    /// Takes in what happened. After [`Output::End`] nothing has an effect.
     pub fn handle(&mut self, input: Input, now: Instant) {
-        let _ = (input, now);
+        if self.phase == Phase::Ended {
+            return;
+        }
+        match input {
+            Input::Connected => self.connected(now),
+            Input::Dtmf(digit) => self.dtmf(digit, now),
+            Input::Recognizer(event) => self.recognizer_event(event, now),
+            Input::Synthesizer(event) => self.synthesizer_event(event, now),
+            Input::Dialog(event) => self.dialog_event(event, now),
+            Input::EngineSwitched { service, from, to } => self.engine_switched(service, from, to, now),
+            Input::EngineKept { service } => self.engine_kept(service, now),
+            Input::EnginesExhausted { service } => self.engines_exhausted(service, now),
+            Input::CallerHungUp => self.end(EndReason::HangUp(HangUpBy::Caller), now),
+            Input::EndRequested => self.end(EndReason::Drained, now),
+        }
     }
 
     /// One packet time: takes a frame from the caller, fills `out` (one frame at the rate of the call) for the caller.
     pub fn frame(&mut self, caller: CallerFrame<'_>, out: &mut [i16], now: Instant) {
-        let _ = (caller, now);
-        out.fill(0);
+        match self.phase {
+            Phase::Preparing | Phase::Ended => out.fill(0),
+            Phase::Conversing => {
+                self.hear(caller, now);
+                self.speak(out, now);
+            }
+            Phase::Apologizing { service } => {
+                self.playout.frame(out);
+                if self.playout.queued() == 0 {
+                    self.leave(EndReason::EnginesExhausted { service }, now);
+                }
+            }
+            Phase::Leaving(_) => {
+                self.playout.frame(out);
+            }
+        }
     }
 
     /// When [`Call::handle_timeout`] is wanted, if at all.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.timers.next()
     }
 
-    /// Something that was waited for is due.
+    /// Acts on everything that is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        while let Some(timer) = self.timers.expired(now) {
+            match timer {
+                Timer::NoInput => self.no_input(now),
+                Timer::FinalOverdue => self.overdue(Service::Recognition, "no final hypothesis in time"),
+                Timer::TextOverdue => self.overdue(Service::Dialog, "no text in time"),
+                Timer::AudioOverdue => self.overdue(Service::Synthesis, "no audio in time"),
+                Timer::Leave => {
+                    if let Phase::Leaving(reason) = &self.phase {
+                        let reason = reason.clone();
+                        self.end(reason, now);
+                    }
+                }
+            }
+        }
     }
 
     /// The next thing to do, until `None`.
@@ -137,5 +265,34 @@ impl Call {
     /// What the call was made with.
     pub fn settings(&self) -> &CallSettings {
         &self.settings
+    }
+
+    fn connected(&mut self, now: Instant) {
+        if self.phase == Phase::Preparing {
+            self.phase = Phase::Conversing;
+            if self.reply.is_none() {
+                self.wait_for_input(now);
+            }
+        }
+    }
+
+    /// The last audio has been given to the transport: end when it has been heard.
+    fn leave(&mut self, reason: EndReason, now: Instant) {
+        /// Packets on their way: the jitter buffers of Asterisk's peer and of the phone.
+        const IN_FLIGHT: Duration = Duration::from_millis(200);
+        self.timers.stop_all();
+        self.timers.set(Timer::Leave, now + IN_FLIGHT);
+        self.phase = Phase::Leaving(reason);
+    }
+
+    fn end(&mut self, reason: EndReason, now: Instant) {
+        self.stop_reply(ReplyEnd::CallEnded, now);
+        self.timers.stop_all();
+        self.phase = Phase::Ended;
+        self.outputs.push_back(Output::End(reason));
+    }
+
+    fn report(&mut self, event: CallEvent) {
+        self.outputs.push_back(Output::Event(event));
     }
 }

@@ -45,15 +45,20 @@ impl Playout {
         dropped
     }
 
+    /// Writes what is left of a stopped reply into `out`, and silence; what waits goes on waiting.
+    pub fn hold(&mut self, out: &mut [i16]) {
+        let faded = self.tail.len().min(out.len());
+        out[..faded].copy_from_slice(&self.tail[..faded]);
+        out[faded..].fill(0);
+        self.tail.clear();
+    }
+
     /// Writes the next frame into `out`, silence where there is nothing to play. Returns the number of samples that are
     /// audio of the current reply (not of one that fades out).
     pub fn frame(&mut self, out: &mut [i16]) -> usize {
-        let faded = self.tail.len().min(out.len());
-        out[..faded].copy_from_slice(&self.tail[..faded]);
-        if faded > 0 {
+        if !self.tail.is_empty() {
             // The frame that fades out belongs to the stopped reply alone; a new one begins with the next frame.
-            self.tail.clear();
-            out[faded..].fill(0);
+            self.hold(out);
             return 0;
         }
         let taken = self.take(out);

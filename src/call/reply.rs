@@ -1,0 +1,188 @@
+//! The reply in progress: its text as it is written, its audio as it comes, and how the two belong together.
+
+use super::clauses::first_clause;
+use super::engines::{DialogAction, DialogCommand};
+use super::event::Timeline;
+use super::heard::Alignment;
+use super::ids::{ReplyId, UtteranceIndex};
+use std::time::Instant;
+
+/// Where the text of a reply stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Text {
+    /// More may come from the dialogue.
+    Open,
+    /// The dialogue is done.
+    Complete,
+    /// Complete, and the synthesiser has been told so.
+    Flushed,
+}
+
+/// What the bot is saying, or about to.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) id: ReplyId,
+    /// What was asked of the dialogue; `None` for a greeting, which nobody needs to be asked for.
+    pub(super) question: Option<DialogCommand>,
+    pub(super) timeline: Timeline,
+    pub(super) action: Option<DialogAction>,
+    text: String,
+    text_state: Text,
+    /// Bytes of `text` that the synthesiser was given.
+    sent: usize,
+    /// Samples that the synthesiser has delivered.
+    received: i64,
+    audio_complete: bool,
+    alignment: Alignment,
+    /// Where the session of the synthesiser in use began within this reply: characters and samples.
+    session_origin: (usize, i64),
+}
+
+impl Reply {
+    pub(super) fn new(id: ReplyId, utterance: Option<UtteranceIndex>, question: Option<DialogCommand>) -> Self {
+        let timeline = Timeline {
+            reply: id,
+            utterance,
+            speech_end: None,
+            endpoint: None,
+            final_text: None,
+            first_text: None,
+            first_audio: None,
+            first_packet: None,
+            stop: None,
+            barge_in: None,
+        };
+        Self {
+            id,
+            question,
+            timeline,
+            action: None,
+            text: String::new(),
+            text_state: Text::Open,
+            sent: 0,
+            received: 0,
+            audio_complete: false,
+            alignment: Alignment::default(),
+            session_origin: (0, 0),
+        }
+    }
+
+    /// More text from the dialogue. `false` if the dialogue had said that it was done.
+    pub(super) fn append(&mut self, delta: &str, now: Instant) -> bool {
+        if self.text_state != Text::Open {
+            return false;
+        }
+        if !delta.trim().is_empty() {
+            self.timeline.first_text.get_or_insert(now);
+        }
+        self.text.push_str(delta);
+        true
+    }
+
+    /// The dialogue is done.
+    pub(super) fn complete_text(&mut self) {
+        if self.text_state == Text::Open {
+            self.text_state = Text::Complete;
+        }
+    }
+
+    pub(super) fn text_is_complete(&self) -> bool {
+        self.text_state != Text::Open
+    }
+
+    /// Whether there are words in it so far.
+    pub(super) fn has_words(&self) -> bool {
+        !self.text.trim().is_empty()
+    }
+
+    /// Takes the next clause for the synthesiser, if one is complete. White space alone is passed over.
+    pub(super) fn next_clause(&mut self) -> Option<String> {
+        let rest = &self.text[self.sent..];
+        let length = first_clause(rest, self.text_is_complete());
+        if length == 0 {
+            return None;
+        }
+        let clause = rest[..length].to_owned();
+        self.sent += length;
+        if clause.trim().is_empty() { None } else { Some(clause) }
+    }
+
+    /// Whether the synthesiser should be told, now, that there is no more text. Says so once.
+    pub(super) fn take_flush(&mut self) -> bool {
+        let due = self.text_state == Text::Complete && self.sent == self.text.len() && self.has_words();
+        if due {
+            self.text_state = Text::Flushed;
+        }
+        due
+    }
+
+    /// Whether anything of it was given to the synthesiser.
+    pub(super) fn is_being_synthesized(&self) -> bool {
+        self.sent > 0
+    }
+
+    /// Audio of so many samples has come.
+    pub(super) fn audio(&mut self, samples: usize, now: Instant) {
+        self.timeline.first_audio.get_or_insert(now);
+        self.received += samples as i64;
+    }
+
+    /// Position in this reply of a position in the synthesiser's session.
+    pub(super) fn from_session(&self, sample: i64) -> i64 {
+        self.session_origin.1 + sample
+    }
+
+    /// Samples that the synthesiser has delivered.
+    pub(super) fn received(&self) -> i64 {
+        self.received
+    }
+
+    pub(super) fn mark(&mut self, text_end: usize, sample: i64) {
+        self.alignment.mark(self.session_origin.0 + text_end, self.from_session(sample));
+    }
+
+    pub(super) fn complete_audio(&mut self) {
+        self.audio_complete = true;
+        // All of the text has been spoken when the audio ends, also where the engine gives no marks.
+        self.alignment.mark(self.text.chars().count(), self.received);
+    }
+
+    /// Whether nothing more will come to be played.
+    pub(super) fn is_complete(&self) -> bool {
+        match self.text_state {
+            Text::Open => false,
+            Text::Complete | Text::Flushed => self.audio_complete || !self.has_words(),
+        }
+    }
+
+    /// Whether the synthesiser is the one to wait for when nothing is left to play: it has all the text, or it was
+    /// given the first clause and has not made a sound.
+    pub(super) fn waits_for_audio(&self) -> bool {
+        !self.audio_complete && (self.text_state == Text::Flushed || self.is_being_synthesized() && self.received == 0)
+    }
+
+    /// What the caller has heard of it.
+    pub(super) fn heard_text(&self, played: i64, hz: u32) -> &str {
+        self.alignment.heard(&self.text, played, hz)
+    }
+
+    /// Another synthesiser goes on from the last clause that the old one finished. Returns the position at which its
+    /// audio will be appended; what was received beyond that must not be played.
+    pub(super) fn restart_synthesis(&mut self, played: i64, hz: u32) -> i64 {
+        let (characters, sample) = self.alignment.last();
+        // If the caller has heard more than the last finished clause, the new voice goes on with the next word.
+        let (characters, sample) = if played > sample {
+            (self.alignment.heard(&self.text, played, hz).chars().count(), played)
+        } else {
+            (characters, sample)
+        };
+        self.sent = self.text.char_indices().nth(characters).map_or(self.text.len(), |(at, _)| at);
+        self.session_origin = (characters, sample);
+        self.received = sample;
+        self.audio_complete = false;
+        if self.text_state == Text::Flushed {
+            self.text_state = Text::Complete;
+        }
+        sample
+    }
+}
