@@ -30,6 +30,11 @@ pub enum CallEvent {
         /// Which.
         digit: char,
     },
+    /// The first audio of the first reply is there, before the caller is: the moment to answer.
+    ReplyReady {
+        /// Which reply.
+        reply: ReplyId,
+    },
     /// The first audio of a reply left for the caller.
     ReplyStarted {
         /// Which reply.
@@ -107,6 +112,31 @@ pub struct Timeline {
     pub stop: Option<Instant>,
     /// The decision to stop for a barge-in.
     pub barge_in: Option<Instant>,
+}
+
+impl fmt::Display for Timeline {
+    /// The times between one step and the next: `speech end +612 ms endpoint +143 ms final text …`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let steps = [
+            ("speech end", self.speech_end),
+            ("endpoint", self.endpoint),
+            ("final text", self.final_text),
+            ("first text", self.first_text),
+            ("first audio", self.first_audio),
+            ("first packet", self.first_packet),
+            ("barge-in", self.barge_in),
+            ("stop", self.stop),
+        ];
+        let mut before: Option<Instant> = None;
+        for (name, moment) in steps.into_iter().filter_map(|(name, moment)| Some((name, moment?))) {
+            match before {
+                None => f.write_str(name)?,
+                Some(before) => write!(f, " +{} ms {name}", moment.saturating_duration_since(before).as_millis())?,
+            }
+            before = Some(moment);
+        }
+        Ok(())
+    }
 }
 
 /// Who ended the call.

@@ -135,10 +135,14 @@ impl Call {
         match event {
             SynthesizerEvent::Audio { pcm, .. } => {
                 let samples = pcm.len();
+                let is_first = reply.timeline.first_audio.is_none();
                 let dropped = self.playout.push(pcm);
                 reply.audio(samples - dropped, now);
                 self.patience.restore(Service::Synthesis);
                 self.timers.stop(Timer::AudioOverdue);
+                if is_first && self.phase == Phase::Preparing {
+                    self.report(CallEvent::ReplyReady { reply: id });
+                }
                 if dropped > 0 {
                     self.report(CallEvent::PlayoutOverflow { reply: id, samples: dropped });
                 }

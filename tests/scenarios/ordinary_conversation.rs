@@ -11,6 +11,7 @@ fn the_greeting_is_ready_before_the_caller_is() {
     let mut driver = Driver::new(settings(), Engines::default());
     driver.run(ms(500));
     assert!(driver.is_silent_since(ms(0)), "nothing is played before the legs are connected");
+    assert!(driver.find(|event| matches!(event, CallEvent::ReplyReady { reply: ReplyId(0) })).is_some());
     driver.input(Input::Connected);
     driver.run(ms(20));
     assert!(driver.reply_started(0), "the greeting starts with the first frame");

@@ -1,0 +1,328 @@
+//! One Asterisk: reads its events and hands each to the call that it belongs to. Never waits for Asterisk or a call, so
+//! that the events socket is always read.
+
+use super::bots::{Bot, Bots};
+use super::live_call::{self, Arrival, LegEvent};
+use super::observation::Observation;
+use super::pump::Pump;
+use super::sweep::{self, Survey};
+use super::tear_down;
+use crate::ari::{Ari, AriError, Bridge, BridgeId, Channel, ChannelId, Event, EventStream, Signal};
+use crate::audio::g711::Law;
+use crate::call::CallId;
+use crate::config::Config;
+use crate::transport::Workers;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, error, info, warn};
+use uuid::Uuid;
+
+/// Events that may wait for a call. A call handles each at once, so a full queue means that it is stuck; then the event
+/// is dropped and counted in the log, and the call's dead-man timers end it.
+const MAILBOX: usize = 64;
+
+/// What all calls of one Asterisk share.
+pub(super) struct NodeContext {
+    /// What the operator calls this Asterisk.
+    pub(super) name: String,
+    pub(super) ari: Ari,
+    pub(super) app: String,
+    /// Every leg ends by itself after so long without renewal.
+    pub(super) dead_man: Duration,
+    pub(super) law: Law,
+    /// The address of our sockets as Asterisk sees it.
+    pub(super) advertise: IpAddr,
+    pub(super) workers: Arc<Workers>,
+    pub(super) pump: Pump,
+    pub(super) bots: Arc<Bots>,
+    pub(super) config: Arc<Config>,
+    /// One permit for each call that the server may have.
+    pub(super) capacity: Arc<Semaphore>,
+    pub(super) observers: broadcast::Sender<Observation>,
+    /// Cancelled when the server wants the remaining calls to end.
+    pub(super) end_calls: CancellationToken,
+}
+
+impl NodeContext {
+    /// Begins the ids of bridges and media legs that this program made for this application.
+    fn own_prefix(&self) -> String {
+        format!("arioso-{}-", self.app)
+    }
+
+    pub(super) fn media_leg_id(&self, call: &CallId) -> Option<ChannelId> {
+        ChannelId::new(format!("{}{call}", self.own_prefix())).ok()
+    }
+
+    pub(super) fn bridge_id(&self, call: &CallId) -> Option<BridgeId> {
+        BridgeId::new(format!("{}{call}", self.own_prefix())).ok()
+    }
+
+    /// Whether a channel or bridge with this id was made by this program, now or in an earlier life.
+    pub(super) fn is_own(&self, id: &str) -> bool {
+        id.starts_with(&self.own_prefix())
+    }
+}
+
+/// A call as the node knows it.
+struct Registered {
+    caller: ChannelId,
+    media: ChannelId,
+    bridge: BridgeId,
+    mailbox: mpsc::Sender<LegEvent>,
+}
+
+/// What comes back to the node from its tasks.
+enum Report {
+    /// Nothing of the call is left in Asterisk.
+    CallGone(CallId),
+    /// A sweep has looked.
+    Surveyed(Survey),
+}
+
+/// Reads the events of one Asterisk until told to stop. See the module's documentation.
+pub(super) struct Node {
+    context: Arc<NodeContext>,
+    calls: HashMap<CallId, Registered>,
+    /// Which call a channel belongs to: the caller's and our own leg.
+    channels: HashMap<ChannelId, CallId>,
+    reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
+    /// Everything spawned for calls; drained at the end.
+    tasks: TaskTracker,
+    draining: bool,
+}
+
+impl Node {
+    pub(super) fn new(context: Arc<NodeContext>) -> Self {
+        Self {
+            context,
+            calls: HashMap::new(),
+            channels: HashMap::new(),
+            // Tasks wait for room here, the node never does: any size will do.
+            reports: mpsc::channel(256),
+            tasks: TaskTracker::new(),
+            draining: false,
+        }
+    }
+
+    /// Runs until `drain` is cancelled and the last call is gone.
+    pub(super) async fn run(mut self, mut events: EventStream, drain: CancellationToken) {
+        loop {
+            tokio::select! {
+                signal = events.recv() => match signal {
+                    Some(signal) => self.signal(signal),
+                    None => break,
+                },
+                Some(report) = self.reports.1.recv() => self.report(report),
+                () = drain.cancelled(), if !self.draining => {
+                    self.draining = true;
+                    info!(asterisk = %self.context.name, calls = self.calls.len(), "no new calls are taken");
+                }
+            }
+            if self.draining && self.calls.is_empty() {
+                break;
+            }
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        let name = &self.context.name;
+        match signal {
+            Signal::Connected => {
+                info!(asterisk = %name, app = %self.context.app, "connected; calls can come in");
+                self.sweep();
+            }
+            Signal::Disconnected { cause } => {
+                warn!(asterisk = %name, %cause, calls = self.calls.len(), "lost the events socket; calls go on, reconnecting");
+            }
+            Signal::Unavailable { error, attempt, retry_in } => {
+                warn!(asterisk = %name, attempt, "{error}; next attempt in {retry_in:?}");
+            }
+            Signal::Replaced => {
+                error!(asterisk = %name, app = %self.context.app, "another program has taken the application's name: give each node a name of its own");
+            }
+            Signal::Event(event) => self.event(event),
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::StasisStart { channel, args, .. } => self.arrived(&channel, args),
+            Event::ChannelDtmfReceived { channel, digit, .. } => self.tell(&channel.id, LegEvent::Dtmf(digit)),
+            Event::StasisEnd { channel } => self.tell_gone(&channel.id, None),
+            Event::ChannelDestroyed { channel, cause, cause_text, .. } => {
+                self.tell_gone(&channel.id, Some(format!("{cause_text} ({cause})")));
+            }
+            Event::BridgeDestroyed { bridge } => self.bridge_gone(&bridge),
+            _ => {}
+        }
+    }
+
+    /// A channel entered our application: one of our own legs, or a caller.
+    fn arrived(&mut self, channel: &Channel, args: Vec<String>) {
+        if let Some(call) = self.channels.get(&channel.id) {
+            // The caller's own StasisStart can come twice (after a reconnect); our leg's is what its call waits for.
+            if self.calls.get(call).is_some_and(|registered| registered.media == channel.id) {
+                self.tell(&channel.id, LegEvent::MediaReady);
+            }
+        } else if self.context.is_own(channel.id.as_str()) {
+            // A leg whose call was over before Asterisk had made it.
+            debug!(channel = %channel.id, "removing a leg without a call");
+            self.tasks.spawn(tear_down::remove_leg(Arc::clone(&self.context), channel.id.clone()));
+        } else {
+            self.take_call(channel, args, false);
+        }
+    }
+
+    fn take_call(&mut self, channel: &Channel, args: Vec<String>, adopted: bool) {
+        let number = routing_number(&args, &channel.dialplan.exten).to_owned();
+        if self.draining {
+            return self.turn_away(channel, "draining");
+        }
+        let Ok(permit) = Arc::clone(&self.context.capacity).try_acquire_owned() else {
+            warn!(channel = %channel.id, number, "at the limit of media.max_calls: back to the dialplan");
+            return self.turn_away(channel, "limit-reached");
+        };
+        let Some(bot) = self.bot_for(&number) else {
+            warn!(channel = %channel.id, number, "no route for this number: back to the dialplan");
+            return self.turn_away(channel, "no-route");
+        };
+        let call = CallId::new(Uuid::new_v4().simple().to_string());
+        let ids = call.as_ref().and_then(|call| Some((self.context.media_leg_id(call)?, self.context.bridge_id(call)?)));
+        let (Some(call), Some((media, bridge))) = (call, ids) else {
+            error!("an id of our own making is no valid id; is the application's name too long?");
+            return self.turn_away(channel, "set-up-failed");
+        };
+        let (mailbox, events) = mpsc::channel(MAILBOX);
+        let registered = Registered { caller: channel.id.clone(), media: media.clone(), bridge: bridge.clone(), mailbox };
+        // Registered before the first request: its events can overtake the answer.
+        self.channels.insert(channel.id.clone(), call.clone());
+        self.channels.insert(media.clone(), call.clone());
+        self.calls.insert(call.clone(), registered);
+        let arrival = Arrival { call: call.clone(), caller: channel.id.clone(), media, bridge, number, bot, adopted };
+        let context = Arc::clone(&self.context);
+        let reports = self.reports.0.clone();
+        self.tasks.spawn(async move {
+            live_call::run(context, arrival, events).await;
+            drop(permit);
+            // The node is gone only when all of its tasks are, so somebody listens.
+            let _ = reports.send(Report::CallGone(call)).await;
+        });
+    }
+
+    fn bot_for(&self, number: &str) -> Option<Arc<Bot>> {
+        let route = self.context.config.route(number)?;
+        self.context.bots.get(&route.bot)
+    }
+
+    fn turn_away(&self, channel: &Channel, reason: &'static str) {
+        self.tasks.spawn(tear_down::back_to_dialplan(Arc::clone(&self.context), channel.id.clone(), reason, None));
+    }
+
+    fn tell(&self, channel: &ChannelId, event: LegEvent) {
+        let call = self.channels.get(channel).and_then(|call| Some((call, self.calls.get(call)?)));
+        let Some((id, registered)) = call else { return };
+        if let Err(mpsc::error::TrySendError::Full(event)) = registered.mailbox.try_send(event) {
+            error!(call = %id, ?event, "the call does not take its events: this one is lost");
+        }
+    }
+
+    fn tell_gone(&self, channel: &ChannelId, cause: Option<String>) {
+        let call = self.channels.get(channel).and_then(|call| self.calls.get(call));
+        let Some(registered) = call else { return };
+        let event = if registered.caller == *channel { LegEvent::CallerGone { cause } } else { LegEvent::MediaGone };
+        self.tell(channel, event);
+    }
+
+    fn bridge_gone(&self, bridge: &Bridge) {
+        if let Some(registered) = self.calls.values().find(|registered| registered.bridge == bridge.id) {
+            self.tell(&registered.media, LegEvent::MediaGone);
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        match report {
+            Report::CallGone(call) => {
+                if let Some(registered) = self.calls.remove(&call) {
+                    self.channels.remove(&registered.caller);
+                    self.channels.remove(&registered.media);
+                }
+            }
+            Report::Surveyed(survey) => self.surveyed(survey),
+        }
+    }
+
+    /// Asks Asterisk, beside everything else, what there is of ours.
+    fn sweep(&self) {
+        let context = Arc::clone(&self.context);
+        let reports = self.reports.0.clone();
+        let known = self.calls.keys().cloned().collect();
+        self.tasks.spawn(async move {
+            match sweep::survey(&context, known).await {
+                Ok(survey) => {
+                    let _ = reports.send(Report::Surveyed(survey)).await;
+                }
+                Err(error) => warn!(asterisk = %context.name, %error, "cannot list channels and bridges; the next reconnect tries again"),
+            }
+        });
+    }
+
+    /// Compares what Asterisk has with what we know: lost ends are told, callers without a call are taken over, the rest
+    /// is removed.
+    fn surveyed(&mut self, survey: Survey) {
+        for (call, registered) in &self.calls {
+            if !survey.existed_before.contains(call) {
+                continue;
+            }
+            if !survey.has_channel(&registered.caller) {
+                self.tell(&registered.caller, LegEvent::CallerGone { cause: None });
+            } else if !survey.has_channel(&registered.media) {
+                self.tell(&registered.media, LegEvent::MediaGone);
+            }
+        }
+        for leg in survey.own_legs(&self.context).filter(|id| !self.channels.contains_key(id)) {
+            info!(channel = %leg, "removing a media leg without a call");
+            self.tasks.spawn(tear_down::remove_leg(Arc::clone(&self.context), leg.clone()));
+        }
+        let known: Vec<&BridgeId> = self.calls.values().map(|registered| &registered.bridge).collect();
+        for bridge in survey.own_bridges(&self.context).filter(|id| !known.contains(id)) {
+            info!(%bridge, "removing a bridge without a call");
+            self.tasks.spawn(tear_down::remove_bridge(Arc::clone(&self.context), bridge.clone()));
+        }
+        let orphans: Vec<_> = survey.callers(&self.context).filter(|found| !self.channels.contains_key(&found.0.id)).collect();
+        for (channel, args) in orphans {
+            info!(channel = %channel.id, "taking over a caller who was left in our application");
+            self.take_call(channel, args, true);
+        }
+    }
+}
+
+/// The number that a call is routed by: the first argument of `Stasis()` after the application's name if there is one
+/// that is not empty, else the extension that was dialled.
+fn routing_number<'a>(args: &'a [String], extension: &'a str) -> &'a str {
+    args.first().map(String::as_str).filter(|number| !number.is_empty()).unwrap_or(extension)
+}
+
+/// An error of ARI which means that the other side is gone, so that there is nothing to do any more.
+pub(super) const fn is_gone(error: &AriError) -> bool {
+    matches!(error, AriError::NotFound { .. } | AriError::NotInStasis { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::routing_number;
+
+    #[test]
+    fn the_first_argument_decides_and_the_dialled_number_stands_in() {
+        let args = ["200".to_owned(), "x".to_owned()];
+        assert_eq!(routing_number(&args, "100"), "200");
+        assert_eq!(routing_number(&["".to_owned()], "100"), "100");
+        assert_eq!(routing_number(&[], "100"), "100");
+    }
+}

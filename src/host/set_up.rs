@@ -1,0 +1,109 @@
+//! From a caller who waits to two legs in a bridge, without races and without dead air.
+//!
+//! The bridge, the media leg, the caller's dead-man timer and the engines are prepared at the same time; the caller is
+//! answered when the first words are ready, or after a moment.
+
+use super::live_call::Arrival;
+use super::node::{NodeContext, is_gone};
+use crate::ari::{AriError, ConnectedLine, ExternalMedia, absolute_timeout};
+use crate::transport::{CallHandle, RtpLeg, TransportError};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// Our own leg enters the application at once; if not, something is wrong with it.
+const MEDIA_LEG_LIMIT: Duration = Duration::from_secs(5);
+
+/// So long a caller may hear ringing while the first words are being synthesised.
+const FIRST_WORDS_LIMIT: Duration = Duration::from_secs(1);
+
+/// Why a caller could not be connected to the bot.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SetUpError {
+    /// No media worker could take the call.
+    #[error("no media worker takes the call: {0}")]
+    Worker(String),
+    /// The bridge could not be made.
+    #[error("cannot make a bridge: {0}")]
+    Bridge(AriError),
+    /// The external-media leg could not be made.
+    #[error("cannot make the media leg: {0}")]
+    MediaLeg(AriError),
+    /// The media leg never entered the application.
+    #[error("the media leg was made but did not come up within {MEDIA_LEG_LIMIT:?}")]
+    MediaLegSilent,
+    /// The caller could not be answered or bridged.
+    #[error("cannot connect the caller: {0}")]
+    Connect(AriError),
+    /// The caller hung up meanwhile.
+    #[error("the caller hung up during set-up")]
+    CallerGone,
+}
+
+/// What the set-up waits for besides the answers to its requests; the call's task signals it.
+#[derive(Debug, Default)]
+pub(super) struct Milestones {
+    /// The media leg's `StasisStart` has come.
+    pub(super) media_ready: Notify,
+    /// The first audio of the greeting is there.
+    pub(super) first_words: Notify,
+}
+
+/// Connects the caller. When this returns `Ok` both legs hear each other and the media worker knows the leg.
+pub(super) async fn set_up(
+    context: &NodeContext,
+    arrival: &Arrival,
+    media: &CallHandle,
+    milestones: &Milestones,
+) -> Result<(), SetUpError> {
+    let (guarded, bridge, leg) =
+        tokio::join!(guard_caller(context, arrival), make_bridge(context, arrival), make_media_leg(context, arrival, media));
+    guarded?;
+    bridge?;
+    leg?;
+    let ready = timeout(MEDIA_LEG_LIMIT, milestones.media_ready.notified()).await;
+    ready.map_err(|_| SetUpError::MediaLegSilent)?;
+    // Late words are no reason to let the caller wait longer: silence after the answer is better than endless ringing.
+    let _ = timeout(FIRST_WORDS_LIMIT, milestones.first_words.notified()).await;
+    context.ari.answer(&arrival.caller).await.map_err(connecting)?;
+    let legs = [&arrival.caller, &arrival.media];
+    context.ari.add_channels(&arrival.bridge, &legs, ConnectedLine::Inhibit).await.map_err(connecting)
+}
+
+/// The caller's dead-man timer, the subscription through which its end is seen, and ringing meanwhile.
+async fn guard_caller(context: &NodeContext, arrival: &Arrival) -> Result<(), SetUpError> {
+    let caller = &arrival.caller;
+    context.ari.set_absolute_timeout(caller, context.dead_man).await.map_err(connecting)?;
+    context.ari.subscribe(caller).await.map_err(connecting)?;
+    // An adopted caller is answered already; that ringing means nothing then is no error worth ending the call for.
+    let _ = context.ari.ring(caller).await;
+    Ok(())
+}
+
+async fn make_bridge(context: &NodeContext, arrival: &Arrival) -> Result<(), SetUpError> {
+    let name = format!("{} {}", context.app, arrival.call);
+    context.ari.create_bridge(&arrival.bridge, &name).await.map(|_| ()).map_err(SetUpError::Bridge)
+}
+
+async fn make_media_leg(context: &NodeContext, arrival: &Arrival, media: &CallHandle) -> Result<(), SetUpError> {
+    let remote = SocketAddr::new(context.advertise, media.worker().local_addr().port());
+    let wanted = ExternalMedia {
+        channel: arrival.media.clone(),
+        remote,
+        format: context.law.asterisk_format().to_owned(),
+        data: arrival.call.to_string(),
+        variables: [absolute_timeout(context.dead_man)].into_iter().collect(),
+    };
+    let leg = context.ari.external_media(&wanted).await.map_err(SetUpError::MediaLeg)?;
+    let leg = RtpLeg { remote: leg.local, law: context.law };
+    media.attach(leg).await.map_err(worker)
+}
+
+pub(super) fn worker(error: TransportError) -> SetUpError {
+    SetUpError::Worker(error.to_string())
+}
+
+fn connecting(error: AriError) -> SetUpError {
+    if is_gone(&error) { SetUpError::CallerGone } else { SetUpError::Connect(error) }
+}
