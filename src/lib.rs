@@ -30,9 +30,7 @@ pub mod bench;
 pub mod cli;
 #[cfg(feature = "shell")]
 pub mod config;
-#[cfg(feature = "shell")]
-#[allow(clippy::disallowed_methods, clippy::disallowed_types)]
-pub mod host;
+// HOST
 #[cfg(feature = "shell")]
 #[allow(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod speech;

@@ -80,6 +80,7 @@ impl Call {
     }
 
     pub(super) fn engine_switched(&mut self, service: Service, from: String, to: String, now: Instant) {
+        self.outputs.push_back(Output::EngineAccepted { service });
         self.report(CallEvent::EngineSwitched { service, from, to });
         self.patience.restore(service);
         match service {

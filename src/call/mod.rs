@@ -101,6 +101,11 @@ pub enum Output {
         /// What was not done in time, for the log: "no final hypothesis within 2 s".
         overdue: &'static str,
     },
+    /// The call has taken note of an [`Input::EngineSwitched`]: what follows is meant for the new engine.
+    EngineAccepted {
+        /// Which service.
+        service: Service,
+    },
     /// Something for the log, the metrics, the record and the screen.
     Event(CallEvent),
     /// The conversation is over; nothing follows. The owner ends the call accordingly.

@@ -231,6 +231,7 @@ impl LiveCall<'_> {
             Output::Synthesizer(command) => self.engines.synthesizer(command).await,
             Output::Dialog(command) => self.engines.dialog(command).await,
             Output::FailOver { service, overdue } => self.fail_over(service, overdue).await,
+            Output::EngineAccepted { service } => self.engines.accepted(service).await,
             Output::Event(event) => {
                 if matches!(event, CallEvent::ReplyReady { .. }) {
                     milestones.first_words.notify_one();

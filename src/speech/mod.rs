@@ -4,6 +4,8 @@
 //! A session is a pair of bounded channels: requests in, events out. Opening one is quick or fails within the
 //! watchdogs. The end of the event channel means that the session is over; an `Err` in it says why it broke.
 
+pub mod failover;
+
 use crate::audio::SampleRate;
 use crate::call::{
     CallId, DialogCommand, DialogEvent, RecognizerCommand, RecognizerEvent, SynthesizerCommand, SynthesizerEvent,
@@ -96,6 +98,9 @@ pub enum EngineError {
         /// How long.
         limit: Duration,
     },
+    /// The call waited for an answer in vain.
+    #[error("{0}")]
+    Late(&'static str),
     /// The engine ended the session with an error.
     #[error("the engine ended the session: {code}: {message}")]
     Status {

@@ -1,0 +1,246 @@
+//! The task of one service of one call: owns the session of the engine in use, and replaces it when it breaks or is late.
+
+use super::Candidate;
+use super::service::EngineService;
+use crate::call::Input;
+use crate::speech::{EngineError, Session, SessionStart};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tracing::{debug, info, warn};
+
+/// An engine that takes no request for so long is stuck.
+const REQUEST_LIMIT: Duration = Duration::from_secs(1);
+
+/// A session is given so long to end politely when the call is over.
+const CLOSING_LIMIT: Duration = Duration::from_secs(2);
+
+/// Commands that wait while a session is being opened; a call that gives more is told that the engine is stuck.
+const WAITING: usize = 512;
+
+/// What a line is given to do.
+#[derive(Debug)]
+pub(super) enum Work<Request> {
+    /// For the engine.
+    Request(Request),
+    /// The engine is late.
+    FailOver(&'static str),
+    /// The call knows of the last switch.
+    Accepted,
+}
+
+struct Line<S: EngineService> {
+    service: S,
+    candidates: Vec<Candidate<S::Engine>>,
+    start: SessionStart,
+    work: mpsc::Receiver<Work<S::Request>>,
+    inputs: mpsc::Sender<Input>,
+    /// Candidates that have failed since an engine last said something.
+    failed: Vec<usize>,
+    /// The call has not yet taken note of the last switch.
+    unaccepted: bool,
+    waiting: Vec<S::Request>,
+}
+
+/// The engine in use.
+struct InUse<S: EngineService> {
+    index: usize,
+    session: Session<S::Request, S::Event>,
+    has_spoken: bool,
+}
+
+/// Why the line stopped using a session.
+enum Stop {
+    /// The call is over.
+    CallOver,
+    Failed(EngineError),
+}
+
+/// Runs until the call is over.
+pub(super) async fn run<S: EngineService>(
+    candidates: Vec<Candidate<S::Engine>>,
+    start: SessionStart,
+    work: mpsc::Receiver<Work<S::Request>>,
+    inputs: mpsc::Sender<Input>,
+) {
+    let line = Line::<S> {
+        service: S::default(),
+        candidates,
+        start,
+        work,
+        inputs,
+        failed: Vec::new(),
+        unaccepted: false,
+        waiting: Vec::new(),
+    };
+    line.run().await;
+}
+
+impl<S: EngineService> Line<S> {
+    async fn run(mut self) {
+        let service = S::SERVICE;
+        // The engine that the call believes to be in use: the first in the list, until it hears otherwise.
+        let mut believed = 0;
+        while let Some(index) = self.next_candidate() {
+            let mut in_use = match self.open(index).await {
+                Ok(Some(session)) => InUse { index, session, has_spoken: false },
+                Ok(None) => return,
+                Err(error) => {
+                    self.has_failed(index, &error);
+                    continue;
+                }
+            };
+            let stop = match self.take_over(&mut in_use, believed).await {
+                Ok(()) => {
+                    believed = index;
+                    self.serve(&mut in_use).await
+                }
+                Err(stop) => stop,
+            };
+            match stop {
+                Stop::CallOver => return finish(in_use).await,
+                Stop::Failed(error) => self.has_failed(index, &error),
+            }
+        }
+        warn!(call = %self.start.call, %service, "no engine is left");
+        let _ = self.inputs.send(Input::EnginesExhausted { service }).await;
+        while self.work.recv().await.is_some() {}
+    }
+
+    /// The next engine to try: in order, those in a penalty last; none twice in a step.
+    fn next_candidate(&self) -> Option<usize> {
+        let now = Instant::now();
+        let untried = || (0..self.candidates.len()).filter(|index| !self.failed.contains(index));
+        untried()
+            .find(|index| self.candidates[*index].breaker.admits(now))
+            .or_else(|| untried().min_by_key(|index| self.candidates[*index].breaker.penalty_ends()))
+    }
+
+    fn has_failed(&mut self, index: usize, error: &EngineError) {
+        let candidate = &self.candidates[index];
+        candidate.breaker.failed(Instant::now());
+        warn!(call = %self.start.call, service = %S::SERVICE, engine = %candidate.name, %error, "the engine failed");
+        self.failed.push(index);
+    }
+
+    /// Opens a session; `None` when the call ends meanwhile. Requests that come meanwhile wait.
+    async fn open(&mut self, index: usize) -> Result<Option<Session<S::Request, S::Event>>, EngineError> {
+        let candidate = self.candidates[index].clone();
+        let opening = S::open(&candidate.engine, self.start.clone());
+        tokio::pin!(opening);
+        loop {
+            tokio::select! {
+                session = &mut opening => return session.map(Some),
+                work = self.work.recv() => match work {
+                    None => return Ok(None),
+                    Some(work) => self.take(work),
+                },
+            }
+        }
+    }
+
+    /// Takes in work while there is no session.
+    fn take(&mut self, work: Work<S::Request>) {
+        match work {
+            Work::Request(_) if S::REPEATED_BY_CALL && self.unaccepted => {}
+            Work::Request(request) => self.service.outgoing(request, &mut self.waiting),
+            // Another engine is being opened already.
+            Work::FailOver(_) => {}
+            Work::Accepted => self.unaccepted = false,
+        }
+        if self.waiting.len() > WAITING {
+            self.waiting.remove(0);
+        }
+    }
+
+    /// Brings a new session to where the old one was, and tells the call.
+    async fn take_over(&mut self, in_use: &mut InUse<S>, believed: usize) -> Result<(), Stop> {
+        let mut first = std::mem::take(&mut self.waiting);
+        if in_use.index != believed {
+            let (from, to) = (&self.candidates[believed].name, &self.candidates[in_use.index].name);
+            info!(call = %self.start.call, service = %S::SERVICE, %from, %to, "engine switched");
+            // Either the service knows what was given so far, or the call gives it again.
+            first = self.service.replay();
+            self.unaccepted = true;
+            let switched = Input::EngineSwitched { service: S::SERVICE, from: from.to_string(), to: to.to_string() };
+            if self.inputs.send(switched).await.is_err() {
+                return Err(Stop::CallOver);
+            }
+        }
+        for request in first {
+            give(in_use, request).await?;
+        }
+        Ok(())
+    }
+
+    async fn serve(&mut self, in_use: &mut InUse<S>) -> Stop {
+        let mut ready = Vec::new();
+        loop {
+            tokio::select! {
+                work = self.work.recv() => match work {
+                    None => return Stop::CallOver,
+                    Some(Work::Request(_)) if S::REPEATED_BY_CALL && self.unaccepted => {}
+                    Some(Work::Request(request)) => {
+                        self.service.outgoing(request, &mut ready);
+                        for request in ready.drain(..) {
+                            if let Err(stop) = give(in_use, request).await {
+                                return stop;
+                            }
+                        }
+                    }
+                    Some(Work::Accepted) => self.unaccepted = false,
+                    Some(Work::FailOver(overdue)) => {
+                        if self.has_alternative(in_use.index) {
+                            return Stop::Failed(EngineError::Late(overdue));
+                        }
+                        debug!(call = %self.start.call, service = %S::SERVICE, "no other engine: the late one is kept");
+                        if self.inputs.send(Input::EngineKept { service: S::SERVICE }).await.is_err() {
+                            return Stop::CallOver;
+                        }
+                    }
+                },
+                event = in_use.session.events.recv() => match event {
+                    Some(Ok(event)) => {
+                        self.has_spoken(in_use);
+                        self.service.incoming(&event);
+                        if self.inputs.send(S::input(event)).await.is_err() {
+                            return Stop::CallOver;
+                        }
+                    }
+                    Some(Err(error)) => return Stop::Failed(error),
+                    None => return Stop::Failed(EngineError::Closed),
+                },
+            }
+        }
+    }
+
+    fn has_spoken(&mut self, in_use: &mut InUse<S>) {
+        if !std::mem::replace(&mut in_use.has_spoken, true) {
+            self.failed.clear();
+            self.candidates[in_use.index].breaker.succeeded();
+        }
+    }
+
+    fn has_alternative(&self, in_use: usize) -> bool {
+        (0..self.candidates.len()).any(|index| index != in_use && !self.failed.contains(&index))
+    }
+}
+
+async fn give<S: EngineService>(in_use: &InUse<S>, request: S::Request) -> Result<(), Stop> {
+    match timeout(REQUEST_LIMIT, in_use.session.requests.send(request)).await {
+        Ok(Ok(())) => Ok(()),
+        // The session is over; its own last word, if there is one, is in the events.
+        Ok(Err(_)) => Err(Stop::Failed(EngineError::Closed)),
+        Err(_) => Err(Stop::Failed(EngineError::Overdue { step: "room for a request", limit: REQUEST_LIMIT })),
+    }
+}
+
+/// Ends a session politely: no more requests, and whatever it still says is read.
+async fn finish<S: EngineService>(in_use: InUse<S>) {
+    let Session { requests, mut events } = in_use.session;
+    drop(requests);
+    let ended = timeout(CLOSING_LIMIT, async { while events.recv().await.is_some() {} }).await;
+    if ended.is_err() {
+        debug!(service = %S::SERVICE, "the session did not end in time: dropped");
+    }
+}
