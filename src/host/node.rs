@@ -110,7 +110,9 @@ impl Node {
     }
 
     /// Runs until `drain` is cancelled and the last call is gone.
+    /// `events` has just been connected.
     pub(super) async fn run(mut self, mut events: EventStream, drain: CancellationToken) {
+        self.signal(Signal::Connected);
         loop {
             tokio::select! {
                 signal = events.recv() => match signal {
