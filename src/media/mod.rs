@@ -1,3 +1,24 @@
-//! One direction of a media stream each: what arrives, what leaves, and how well.
+//! One direction of a call's audio each: what comes over the network becomes an even stream of frames
+//! ([`ReceiveStream`]), and frames become packets ([`SendStream`]). Narrowband G.711, 8,000 samples a second.
+//!
+//! ```text
+//! datagram ─▶ wire::rtp ─▶ audio::g711 ─▶ jitter (sequence, depth) ─▶ conceal ─▶ frame      receive.rs
+//! reply audio ─▶ playout ─▶ frame ─▶ audio::g711 ─▶ wire::rtp ─▶ datagram                     playout.rs, send.rs
+//! ```
 
+mod conceal;
+mod depth;
+mod jitter;
 pub mod playout;
+mod receive;
+mod send;
+mod sequence;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+pub use conceal::Concealer;
+pub use jitter::{JitterBuffer, MAX_PACKET_SAMPLES, RtpStamp, Run};
+pub use receive::{PacketError, ReceiveStream, ReceivedFrame};
+pub use send::SendStream;
+pub use stats::{MediaStats, ReceiveStats, SendStats};
