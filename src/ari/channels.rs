@@ -1,0 +1,376 @@
+//! Requests about channels: the caller's leg and ours.
+
+use super::{Ari, AriError, Channel, ChannelId, Removal};
+use crate::call::DialplanTarget;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// Why we hang up, which is what the far end is told (Q.850, and the SIP answer before the call is up).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum HangupReason {
+    /// The conversation is over. Before answering, SIP says 603.
+    #[default]
+    Normal,
+    /// Busy: 486.
+    Busy,
+    /// No capacity: 503.
+    Congestion,
+    /// Nobody answers: 480.
+    NoAnswer,
+    /// It took too long: 408.
+    Timeout,
+    /// Not wanted: 403.
+    Rejected,
+    /// No such number: 404.
+    Unallocated,
+    /// Something broke here: 500.
+    Failure,
+}
+
+impl HangupReason {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Busy => "busy",
+            Self::Congestion => "congestion",
+            Self::NoAnswer => "no_answer",
+            Self::Timeout => "timeout",
+            Self::Rejected => "rejected",
+            Self::Unallocated => "unallocated",
+            Self::Failure => "failure",
+        }
+    }
+}
+
+/// Variables to set on a channel, dialplan functions included: name → value.
+pub type Variables = BTreeMap<String, String>;
+
+/// The name and the value that make a channel end by itself after `limit`, whole seconds and at least one.
+///
+/// The dead-man timer of a leg: given in the variables that it is made with, set anew by
+/// [`Ari::set_absolute_timeout`]. Where `func_timeout.so` is not loaded Asterisk accepts it and does nothing.
+pub fn absolute_timeout(limit: Duration) -> (String, String) {
+    let seconds = limit.as_secs() + u64::from(limit.subsec_nanos() > 0);
+    ("TIMEOUT(absolute)".to_owned(), seconds.max(1).to_string())
+}
+
+/// An external-media leg to make: RTP over UDP, towards us.
+#[derive(Clone, Debug)]
+pub struct ExternalMedia {
+    /// Id of the channel. Register it before the request: its `StasisStart` can come before the answer.
+    pub channel: ChannelId,
+    /// Where Asterisk sends the audio: our socket, as Asterisk reaches it.
+    pub remote: SocketAddr,
+    /// Name of the format: `ulaw`, `alaw`, …
+    pub format: String,
+    /// The `args` of its `StasisStart`; split at commas.
+    pub data: String,
+    /// Variables that it starts with; give it a dead-man timer ([`absolute_timeout`]).
+    pub variables: Variables,
+}
+
+/// An external-media leg that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaLeg {
+    /// The channel. It can be put into a bridge once its `StasisStart` has come.
+    pub channel: Channel,
+    /// Where Asterisk sends from, and wants to receive.
+    pub local: SocketAddr,
+}
+
+/// A call to place.
+#[derive(Clone, Debug)]
+pub struct Originate {
+    /// Id of the channel. Events of it can come before the answer.
+    pub channel: ChannelId,
+    /// What to dial: `PJSIP/100`, `Local/100@default/n`.
+    pub endpoint: String,
+    /// What it does once it is answered.
+    pub then: OriginateTarget,
+    /// Who calls: `Name <number>`.
+    pub caller_id: Option<String>,
+    /// For how long it may ring, whole seconds; 30 s when `None`.
+    pub ring_timeout: Option<Duration>,
+    /// Variables that it starts with.
+    pub variables: Variables,
+}
+
+/// What a placed call does once it is answered.
+#[derive(Clone, Debug)]
+pub enum OriginateTarget {
+    /// Enters our application.
+    App {
+        /// The `args` of its `StasisStart`; split at commas.
+        args: String,
+    },
+    /// Runs in the dialplan.
+    Dialplan {
+        /// Context.
+        context: String,
+        /// Extension.
+        extension: String,
+        /// Priority, from 1.
+        priority: u32,
+    },
+}
+
+impl Ari {
+    /// All channels, of all applications and none.
+    pub async fn channels(&self) -> Result<Vec<Channel>, AriError> {
+        self.get(&["channels"], &[]).await
+    }
+
+    /// One channel as it is now; `None` when it is gone.
+    pub async fn channel(&self, id: &ChannelId) -> Result<Option<Channel>, AriError> {
+        match self.get(&["channels", id.as_str()], &[]).await {
+            Ok(channel) => Ok(Some(channel)),
+            Err(AriError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Answers a call that came in. Waits until the channel has done it.
+    pub async fn answer(&self, id: &ChannelId) -> Result<(), AriError> {
+        self.channel_command(id, "answer", &NoParameters {}).await
+    }
+
+    /// Lets the caller of an unanswered call hear ringing.
+    pub async fn ring(&self, id: &ChannelId) -> Result<(), AriError> {
+        self.channel_command(id, "ring", &NoParameters {}).await
+    }
+
+    /// Opens early media towards an unanswered call (SIP 183). Needs Asterisk 20.16 or 22.6.
+    pub async fn progress(&self, id: &ChannelId) -> Result<(), AriError> {
+        self.channel_command(id, "progress", &NoParameters {}).await
+    }
+
+    /// Sends keys (`0`–`9`, `*`, `#`, `A`–`D`), a tenth of a second each. The channel is busy until all are sent.
+    pub async fn send_dtmf(&self, id: &ChannelId, digits: &str) -> Result<(), AriError> {
+        #[derive(Serialize)]
+        struct Parameters<'a> {
+            dtmf: &'a str,
+        }
+        self.channel_command(id, "dtmf", &Parameters { dtmf: digits }).await
+    }
+
+    /// Hands a channel back to the dialplan, at the target or, without one, at the priority after the `Stasis()` that
+    /// brought it here; its `StasisEnd` follows.
+    pub async fn continue_in_dialplan(
+        &self,
+        id: &ChannelId,
+        target: Option<&DialplanTarget>,
+    ) -> Result<(), AriError> {
+        #[derive(Default, Serialize)]
+        struct Parameters<'a> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            context: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            extension: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            priority: Option<u32>,
+        }
+        let parameters = target.map_or_else(Parameters::default, |target| Parameters {
+            context: (!target.context.is_empty()).then_some(target.context.as_str()),
+            extension: Some(&target.extension),
+            priority: Some(target.priority),
+        });
+        self.channel_command(id, "continue", &parameters).await
+    }
+
+    /// Ends a channel, in our application or not.
+    pub async fn hang_up(&self, id: &ChannelId, reason: HangupReason) -> Result<Removal, AriError> {
+        self.remove(&["channels", id.as_str()], &[("reason", reason.as_str())]).await
+    }
+
+    /// Sets a variable, or a dialplan function that can be written, on a channel in Stasis.
+    ///
+    /// Asterisk says yes to a function that it does not know as well: read back what matters.
+    pub async fn set_variable(&self, id: &ChannelId, name: &str, value: &str) -> Result<(), AriError> {
+        #[derive(Serialize)]
+        struct Parameters<'a> {
+            variable: &'a str,
+            value: &'a str,
+        }
+        self.channel_command(id, "variable", &Parameters { variable: name, value }).await
+    }
+
+    /// Sets several, one after the other, up to the first that fails.
+    pub async fn set_variables(&self, id: &ChannelId, variables: &Variables) -> Result<(), AriError> {
+        for (name, value) in variables {
+            self.set_variable(id, name, value).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads a variable or function of a channel; `None` when there is no such variable, or no such channel.
+    pub async fn variable(&self, id: &ChannelId, name: &str) -> Result<Option<String>, AriError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            value: String,
+        }
+        match self.get::<Answer>(&["channels", id.as_str(), "variable"], &[("variable", name)]).await {
+            Ok(answer) => Ok(Some(answer.value)),
+            Err(AriError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a channel end by itself unless this is called again within `limit` (whole seconds, at least one).
+    ///
+    /// [`AriError::NotFound`] and [`AriError::NotInStasis`] mean that the leg is not ours any more.
+    pub async fn set_absolute_timeout(&self, id: &ChannelId, limit: Duration) -> Result<(), AriError> {
+        let (name, value) = absolute_timeout(limit);
+        self.set_variable(id, &name, &value).await
+    }
+
+    /// Makes an external-media leg in our application.
+    ///
+    /// [`AriError::Failed`] covers everything that Asterisk does not like about it: an id that is in use, a format that
+    /// it has no codec for, a host name. The leg never ends by itself when the caller leaves.
+    pub async fn external_media(&self, media: &ExternalMedia) -> Result<MediaLeg, AriError> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Parameters<'a> {
+            app: &'a str,
+            channel_id: &'a str,
+            #[serde(rename = "external_host")]
+            external_host: String,
+            format: &'a str,
+            encapsulation: &'static str,
+            transport: &'static str,
+            data: &'a str,
+            variables: &'a Variables,
+        }
+        let parameters = Parameters {
+            app: self.settings.app.as_str(),
+            channel_id: media.channel.as_str(),
+            external_host: media.remote.to_string(),
+            format: &media.format,
+            encapsulation: "rtp",
+            transport: "udp",
+            data: &media.data,
+            variables: &media.variables,
+        };
+        let channel: Channel = self.create(&["channels", "externalMedia"], &parameters).await?;
+        match local_address(&channel) {
+            Ok(local) => Ok(MediaLeg { channel, local }),
+            Err(cause) => {
+                // A leg without an address is of no use, and nobody else would end it. Its own failure says the least.
+                let _ = self.hang_up(&channel.id, HangupReason::Failure).await;
+                Err(AriError::BadResponse { request: "POST channels/externalMedia".to_owned(), cause })
+            }
+        }
+    }
+
+    /// Places a call. What becomes of it comes as events.
+    ///
+    /// [`AriError::Failed`] means that the endpoint cannot be reached; [`AriError::AlreadyExists`] that the id is in use.
+    pub async fn originate(&self, call: &Originate) -> Result<Channel, AriError> {
+        #[derive(Default, Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Parameters<'a> {
+            endpoint: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            app: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            app_args: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            context: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            extension: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            priority: Option<u32>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            caller_id: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            timeout: Option<u64>,
+            #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+            variables: BTreeMap<&'a str, &'a str>,
+        }
+        let mut parameters = Parameters {
+            endpoint: &call.endpoint,
+            caller_id: call.caller_id.as_deref(),
+            timeout: call.ring_timeout.map(|limit| limit.as_secs().max(1)),
+            variables: call.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+            ..Parameters::default()
+        };
+        match &call.then {
+            OriginateTarget::App { args } => {
+                parameters.app = Some(self.settings.app.as_str());
+                parameters.app_args = Some(args);
+            }
+            OriginateTarget::Dialplan { context, extension, priority } => {
+                parameters.context = Some(context);
+                parameters.extension = Some(extension);
+                parameters.priority = Some(*priority);
+            }
+        }
+        let created = self.create(&["channels", call.channel.as_str()], &parameters).await;
+        created.map_err(AriError::conflict_is_duplicate)
+    }
+
+    async fn channel_command(
+        &self,
+        id: &ChannelId,
+        command: &str,
+        parameters: &impl Serialize,
+    ) -> Result<(), AriError> {
+        let done = self.command(&["channels", id.as_str(), command], parameters).await;
+        done.map_err(AriError::conflict_is_not_in_stasis)
+    }
+}
+
+#[derive(Serialize)]
+struct NoParameters {}
+
+/// Where `chan_rtp` says that it sends from.
+fn local_address(channel: &Channel) -> Result<SocketAddr, String> {
+    let variable = |name: &str| channel.channelvars.get(name).ok_or_else(|| format!("{name} is missing"));
+    let (address, port) = (variable("UNICASTRTP_LOCAL_ADDRESS")?, variable("UNICASTRTP_LOCAL_PORT")?);
+    let address: IpAddr = address.parse().map_err(|_| format!("UNICASTRTP_LOCAL_ADDRESS is `{address}`"))?;
+    match port.parse() {
+        Ok(port) if port != 0 => Ok(SocketAddr::new(address, port)),
+        _ => Err(format!("UNICASTRTP_LOCAL_PORT is `{port}`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn media_channel(variables: &str) -> Channel {
+        let text = format!(r#"{{"id":"m","name":"UnicastRTP/m","state":"Down","channelvars":{variables}}}"#);
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn the_address_of_a_media_leg_is_read_from_its_variables() {
+        let v4 = media_channel(r#"{"UNICASTRTP_LOCAL_PORT":"21952","UNICASTRTP_LOCAL_ADDRESS":"192.0.2.7"}"#);
+        assert_eq!(local_address(&v4), Ok("192.0.2.7:21952".parse().unwrap()));
+        let v6 = media_channel(r#"{"UNICASTRTP_LOCAL_PORT":"21952","UNICASTRTP_LOCAL_ADDRESS":"2001:db8::7"}"#);
+        assert_eq!(local_address(&v6), Ok("[2001:db8::7]:21952".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_media_leg_without_a_usable_address_is_refused() {
+        for variables in [
+            "{}",
+            r#"{"UNICASTRTP_LOCAL_ADDRESS":"192.0.2.7"}"#,
+            r#"{"UNICASTRTP_LOCAL_PORT":"0","UNICASTRTP_LOCAL_ADDRESS":"192.0.2.7"}"#,
+            r#"{"UNICASTRTP_LOCAL_PORT":"70000","UNICASTRTP_LOCAL_ADDRESS":"192.0.2.7"}"#,
+            r#"{"UNICASTRTP_LOCAL_PORT":"21952","UNICASTRTP_LOCAL_ADDRESS":"pbx"}"#,
+        ] {
+            assert!(local_address(&media_channel(variables)).is_err(), "{variables}");
+        }
+    }
+
+    #[test]
+    fn a_dead_man_timer_is_never_zero_which_would_switch_it_off() {
+        let value = |limit| absolute_timeout(limit).1;
+        assert_eq!(value(Duration::from_secs(60)), "60");
+        assert_eq!(value(Duration::from_millis(1500)), "2");
+        assert_eq!(value(Duration::ZERO), "1");
+    }
+}
