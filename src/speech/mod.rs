@@ -5,6 +5,7 @@
 //! watchdogs. The end of the event channel means that the session is over; an `Err` in it says why it broke.
 
 pub mod failover;
+pub mod local;
 
 use crate::audio::SampleRate;
 use crate::call::{
