@@ -1,5 +1,7 @@
 //! Audio values: sample rates, frames, codecs. Samples are signed 16-bit linear PCM, one channel, everywhere inside.
 
+pub mod g711;
+
 use std::time::Duration;
 
 /// The packet time of telephony: what one frame lasts.

@@ -199,6 +199,12 @@ pub enum FlowError {
         /// The phrase.
         phrase: String,
     },
+    /// Something else than a key.
+    #[error("\"{key}\" is no key of a telephone: write one of 0 to 9, *, # or A to D")]
+    NotAKey {
+        /// As it was written.
+        key: String,
+    },
     /// A phrase without words.
     #[error("phrase \"{phrase}\" has no letters or digits: write what a caller says")]
     BlankPhrase {
@@ -220,4 +226,17 @@ pub enum FlowError {
         /// The prompt.
         prompt: String,
     },
+}
+
+impl FlowError {
+    /// The intent to be changed, if it is about one.
+    pub fn intent(&self) -> Option<&str> {
+        match self {
+            Self::Unreachable { intent }
+            | Self::SameName { intent }
+            | Self::SameKey { intent, .. }
+            | Self::SamePhrase { intent, .. } => Some(intent),
+            _ => None,
+        }
+    }
 }
