@@ -44,8 +44,8 @@ impl Number {
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Any => f.write_str("*"),
-            Self::Exact(number) => f.write_str(number),
+            Self::Any => f.pad("*"),
+            Self::Exact(number) => f.pad(number),
         }
     }
 }
