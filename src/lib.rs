@@ -28,7 +28,7 @@ pub mod bench;
 #[cfg(feature = "shell")]
 #[allow(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod cli;
-#[cfg(feature = "shell")]
+#[cfg(feature = "parsers")]
 pub mod config;
 // HOST
 #[cfg(feature = "shell")]

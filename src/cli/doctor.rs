@@ -1,11 +1,24 @@
 //! `arioso doctor`: shows what [`crate::ari::probe`] finds, as a table or as JSON.
 
+use super::ConfigArgs;
 use crate::ari::AriSettings;
 use crate::ari::probe::{Check, Outcome, Report, probe};
+use clap::Args;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+
+/// Look at every configured Asterisk and say what is missing.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Write the findings as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Looks at each Asterisk and prints what it found. Exit code 0 when calls will work on all of them, else 1.
 ///

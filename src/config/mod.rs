@@ -1,1 +1,116 @@
-//! To be written.
+//! `arioso.toml`: from text to values that can be relied on.
+//!
+//! ```text
+//! text ─▶ document (spanned TOML) ─▶ one reader a section ─▶ Config
+//!                                          └─▶ every problem, with its place ─▶ ConfigError
+//! ```
+//!
+//! A section's reader asks for the keys that it knows ([`document::Section`]); what nobody asked for is an unknown key. Reading goes on
+//! after a problem, so that all of them are reported at once. Files and environment variables are reached through
+//! [`Surroundings`] only: everything else is a pure function of the text.
+
+mod asterisk;
+mod bots;
+mod document;
+mod engines;
+mod error;
+mod flow_file;
+mod media;
+mod names;
+mod routes;
+mod secret;
+mod surroundings;
+mod values;
+
+pub use asterisk::{Asterisk, Transport};
+pub use bots::Bot;
+pub use engines::{EngineKind, GrpcEngine, LocalEngine};
+pub use error::{Caution, ConfigError, Fault, Place, Problem, Warning};
+pub use flow_file::{parse_flow, reception};
+pub use media::Media;
+pub use names::{AppName, AsteriskName, BotName, EngineName, HttpUrl, Language, NameError};
+pub use routes::{Number, Route};
+pub use secret::Secret;
+pub use surroundings::{FoundFile, Surroundings, System};
+
+use document::{Context, Section};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A whole configuration, consistent: every name in it exists.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The Asterisks to take calls from. May be empty: the demo brings its own.
+    pub asterisks: Vec<Asterisk>,
+    /// The media side.
+    pub media: Media,
+    /// The engines by name.
+    pub engines: BTreeMap<EngineName, EngineKind>,
+    /// The bots by name.
+    pub bots: BTreeMap<BotName, Bot>,
+    /// Which number reaches which bot.
+    pub routes: Vec<Route>,
+    /// What is allowed but probably not meant.
+    pub warnings: Vec<Warning>,
+}
+
+impl Config {
+    /// Reads and checks a file, and the files that it names.
+    ///
+    /// # Errors
+    /// [`ConfigError::Read`] if there is no such file, [`ConfigError::Invalid`] with every problem found in it.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let found = System
+            .read(path)
+            .map_err(|error| ConfigError::Read { path: path.to_owned(), cause: surroundings::cause(&error) })?;
+        let base_dir = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&found.text, &path.display().to_string(), base_dir, &System)
+    }
+
+    /// Checks a configuration. `file_name` is for the messages; paths in the text are relative to `base_dir` and are
+    /// read through `surroundings`, as are environment variables.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] with every problem found.
+    pub fn parse(
+        text: &str,
+        file_name: &str,
+        base_dir: &Path,
+        surroundings: &dyn Surroundings,
+    ) -> Result<Self, ConfigError> {
+        let context = Context::new(file_name, text, base_dir, surroundings);
+        let config = context.parse().and_then(|document| read(&Section::root(&context, &document)));
+        let (problems, warnings) = context.into_findings();
+        match config {
+            Some(config) if problems.is_empty() => Ok(Self { warnings, ..config }),
+            _ => Err(ConfigError::Invalid(problems)),
+        }
+    }
+
+    /// The bot for a number: the route with exactly this number, else the one for all numbers.
+    pub fn route(&self, number: &str) -> Option<&Route> {
+        let exact = self.routes.iter().find(|route| route.number == Number::Exact(number.to_owned()));
+        exact.or_else(|| self.routes.iter().find(|route| route.number == Number::Any))
+    }
+}
+
+/// Reads every section; `None` when something that is needed is missing or wrong.
+fn read(root: &Section<'_, '_>) -> Option<Config> {
+    let asterisks = asterisk::read_all(root);
+    let media = media::read(root, &asterisks);
+    let engines = engines::read_all(root);
+    let bots = bots::read_all(root, &engines);
+    let routes = routes::read_all(root, &bots);
+    root.finish();
+    Some(Config {
+        asterisks: asterisks.into_iter().collect::<Option<_>>()?,
+        media: media?,
+        engines: engines.into_iter().map(|(name, engine)| Some((name, engine?))).collect::<Option<_>>()?,
+        bots: bots.into_iter().map(|(name, bot)| Some((name, bot?))).collect::<Option<_>>()?,
+        routes: routes?,
+        warnings: Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 //! watchdogs. The end of the event channel means that the session is over; an `Err` in it says why it broke.
 
 pub mod failover;
+pub mod flow_dialog;
 pub mod local;
 
 use crate::audio::SampleRate;

@@ -1,0 +1,150 @@
+//! `arioso check`: whether the configuration can be used, and what it says.
+
+use super::{ConfigArgs, print};
+use crate::config::{Asterisk, Bot, BotName, Config, ConfigError, EngineKind, EngineName, Place, Transport};
+use anyhow::{Context as _, Result};
+use clap::Args;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// What to check, and how to say it.
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Write the result as JSON: `{"ok", "errors", "warnings", "summary"}`.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Checks the configuration and prints the result.
+///
+/// # Errors
+/// A configuration that cannot be used, after what is wrong with it has been printed where `--json` asks for that.
+pub fn run(args: &CheckArgs) -> Result<()> {
+    let path = &args.config.config;
+    let checked = Config::load(path);
+    let result = if args.json {
+        format!("{:#}\n", as_json(&checked))
+    } else {
+        checked.as_ref().map(|config| summary(path, config)).unwrap_or_default()
+    };
+    print(&result).context("cannot write the result")?;
+    checked.map(drop).map_err(Into::into)
+}
+
+/// For people: what was understood, aligned, and what is odd.
+fn summary(path: &Path, config: &Config) -> String {
+    let mut text = format!("{} is in order.\n", path.display());
+    // Writing to a string does not fail.
+    for Asterisk { name, url, app, .. } in &config.asterisks {
+        let _ = writeln!(text, "  asterisk  {name:<16} {url}, application \"{app}\"");
+    }
+    let media = &config.media;
+    let (from, to) = (media.ports.start(), media.ports.end());
+    let _ = writeln!(
+        text,
+        "  media     {:<16} {} to and from {}, ports {from}-{to}, at most {} calls",
+        media.listen,
+        media.law.asterisk_format(),
+        media.advertise,
+        media.max_calls
+    );
+    for (name, engine) in &config.engines {
+        let _ = match engine {
+            EngineKind::Local(_) => writeln!(text, "  engine    {name:<16} in this process"),
+            EngineKind::Grpc(grpc) => writeln!(text, "  engine    {name:<16} {}", grpc.url),
+        };
+    }
+    for (name, bot) in &config.bots {
+        let _ = writeln!(text, "  bot       {name:<16} {}", engines_of(bot));
+    }
+    for route in &config.routes {
+        let _ = writeln!(text, "  route     {:<16} {}", route.number, route.bot);
+    }
+    for warning in &config.warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
+    text
+}
+
+fn engines_of(bot: &Bot) -> String {
+    let list = |names: &[EngineName]| names.iter().map(EngineName::as_str).collect::<Vec<_>>().join(", then ");
+    format!(
+        "{}; hears by {}; speaks by {}; converses by {}",
+        bot.language.as_str(),
+        list(&bot.recognizer),
+        list(&bot.synthesizer),
+        list(&bot.dialog)
+    )
+}
+
+/// For programs.
+fn as_json(checked: &Result<Config, ConfigError>) -> Value {
+    match checked {
+        Ok(config) => {
+            let warnings: Vec<_> =
+                config.warnings.iter().map(|w| finding(Some(&w.place), &w.key, &w.caution.to_string())).collect();
+            json!({ "ok": true, "errors": [], "warnings": warnings, "summary": json_summary(config) })
+        }
+        Err(ConfigError::Invalid(problems)) => {
+            let errors: Vec<_> =
+                problems.iter().map(|p| finding(Some(&p.place), &p.key, &p.fault.to_string())).collect();
+            json!({ "ok": false, "errors": errors, "warnings": [], "summary": null })
+        }
+        Err(error @ ConfigError::Read { .. }) => {
+            json!({ "ok": false, "errors": [finding(None, "", &error.to_string())], "warnings": [], "summary": null })
+        }
+    }
+}
+
+fn finding(place: Option<&Place>, key: &str, message: &str) -> Value {
+    json!({
+        "file": place.map(|place| &place.file),
+        "line": place.map(|place| place.line),
+        "column": place.map(|place| place.column),
+        "key": key,
+        "message": message,
+    })
+}
+
+fn json_summary(config: &Config) -> Value {
+    let asterisks = config.asterisks.iter().map(|asterisk| {
+        let transport = match asterisk.transport {
+            Transport::Rtp => "rtp",
+        };
+        json!({
+            "name": asterisk.name.as_str(), "url": asterisk.url.as_str(), "app": asterisk.app.as_str(),
+            "transport": transport, "dead_man_ms": millis(asterisk.dead_man),
+        })
+    });
+    let engine = |(name, engine): (&EngineName, &EngineKind)| match engine {
+        EngineKind::Local(_) => json!({ "name": name.as_str(), "kind": "local" }),
+        EngineKind::Grpc(grpc) => json!({ "name": name.as_str(), "kind": "grpc", "url": grpc.url.as_str() }),
+    };
+    let names = |names: &[EngineName]| names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
+    let bot = |(name, bot): (&BotName, &Bot)| {
+        json!({
+            "name": name.as_str(), "language": bot.language.as_str(), "recognizer": names(&bot.recognizer),
+            "synthesizer": names(&bot.synthesizer), "dialog": names(&bot.dialog),
+        })
+    };
+    let media = &config.media;
+    json!({
+        "asterisks": asterisks.collect::<Vec<_>>(),
+        "media": {
+            "listen": media.listen, "ports": [media.ports.start(), media.ports.end()], "advertise": media.advertise,
+            "max_calls": media.max_calls, "law": media.law.asterisk_format(),
+        },
+        "engines": config.engines.iter().map(engine).collect::<Vec<_>>(),
+        "bots": config.bots.iter().map(bot).collect::<Vec<_>>(),
+        "routes": config.routes.iter().map(|r| json!({ "number": r.number.to_string(), "bot": r.bot.as_str() }))
+            .collect::<Vec<_>>(),
+    })
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

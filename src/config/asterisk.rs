@@ -1,0 +1,116 @@
+//! `[[asterisk]]`: an Asterisk to take calls from.
+
+use super::document::Section;
+use super::error::{Caution, Fault};
+use super::names::{AppName, AsteriskName, HttpUrl};
+use super::secret::{self, Secret};
+use super::values::{duration, http_url, invalid, parsed, text};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+use toml::de::DeValue;
+
+/// Shorter, and a hiccup of the network would end calls; longer, and the caller of a dead server waits for ever.
+const DEAD_MAN_RANGE: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(3600);
+const DEAD_MAN_DEFAULT: Duration = Duration::from_secs(60);
+
+/// One Asterisk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asterisk {
+    /// What it is called in logs and metrics; unique.
+    pub name: AsteriskName,
+    /// Where its HTTP server is, without the `/ari`.
+    pub url: HttpUrl,
+    /// The login: a `type=user` section of its `ari.conf`.
+    pub username: String,
+    /// The password of that user.
+    pub password: Secret,
+    /// Our application there.
+    pub app: AppName,
+    /// PEM file with the certificates to trust for `https`, in place of those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// How the audio travels.
+    pub transport: Transport,
+    /// A leg ends by itself so long after this server was last alive.
+    pub dead_man: Duration,
+}
+
+impl Asterisk {
+    /// How often the dead-man time-out of a leg is renewed: twice before it would be missed.
+    pub fn dead_man_renewal(&self) -> Duration {
+        self.dead_man / 3
+    }
+}
+
+/// How audio travels between Asterisk and us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// External media of `chan_rtp`.
+    Rtp,
+}
+
+/// Reads every `[[asterisk]]`; `None` for one that is wrong.
+pub(super) fn read_all(root: &Section<'_, '_>) -> Vec<Option<Asterisk>> {
+    let sections = root.sections("asterisk");
+    if sections.is_empty() && !root.contains("asterisk") {
+        root.context.warn(0..0, "", Caution::NoAsterisk);
+    }
+    let asterisks: Vec<_> = sections.iter().map(read).collect();
+    for (later, section) in sections.iter().enumerate() {
+        for (earlier, earlier_section) in sections[..later].iter().enumerate() {
+            let (Some(one), Some(other)) = (&asterisks[later], &asterisks[earlier]) else { continue };
+            let first = section.context.place(&earlier_section.span());
+            if one.name == other.name {
+                section.problem("name", Fault::Duplicate { what: format!("Asterisk \"{}\"", one.name), first });
+            } else if one.url == other.url && one.app == other.app {
+                // Asterisk would give the events to the later of the two connections only.
+                let what = format!("application \"{}\" at {}", one.app, one.url);
+                section.problem("app", Fault::Duplicate { what, first });
+            }
+        }
+    }
+    asterisks
+}
+
+fn read(section: &Section<'_, '_>) -> Option<Asterisk> {
+    let name = section.required("name", "\"pbx\"", parsed("\"pbx\"", AsteriskName::new));
+    let url = section.required("url", "\"http://127.0.0.1:8088\"", http_url);
+    let username = section.required("username", "\"bot\"", username);
+    let password = secret::required(section, &secret::PASSWORD);
+    let app = section.required("app", "\"arioso\"", parsed("\"arioso\"", AppName::new));
+    let ca_file = section.optional("ca_file", text).map(|path| section.context.path(&path));
+    let transport = section.optional("transport", transport).unwrap_or(Transport::Rtp);
+    let dead_man = section.optional("dead_man", duration(DEAD_MAN_RANGE)).unwrap_or(DEAD_MAN_DEFAULT);
+    section.finish();
+    if url.as_ref().is_some_and(|url| !url.is_encrypted() && !url.is_loopback()) {
+        section.warn("url", Caution::SecretInTheClear);
+    }
+    Some(Asterisk {
+        name: name?,
+        url: url?,
+        username: username?,
+        password: password?,
+        app: app?,
+        ca_file,
+        transport,
+        dead_man,
+    })
+}
+
+/// HTTP separates the user from the password with a colon (RFC 7617).
+fn username(value: &DeValue<'_>) -> Result<String, Fault> {
+    let name = text(value)?;
+    if name.contains(':') {
+        return Err(invalid(&name, "has a colon, which a user name cannot have; write only the user name"));
+    }
+    Ok(name)
+}
+
+fn transport(value: &DeValue<'_>) -> Result<Transport, Fault> {
+    let name = text(value)?;
+    match name.as_str() {
+        "rtp" => Ok(Transport::Rtp),
+        "audiosocket" | "websocket" => Err(Fault::NotInThisVersion { found: name, supported: "\"rtp\"" }),
+        _ => Err(invalid(&name, "is no transport; write \"rtp\"")),
+    }
+}

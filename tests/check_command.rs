@@ -1,0 +1,81 @@
+//! `arioso check` as a user and as a program sees it: what is printed where, and the exit code.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const GOOD: &str = include_str!("../examples/arioso.toml");
+
+fn arioso(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_arioso"));
+    command.args(arguments).current_dir(folder).env_remove("ARIOSO_LOG").env_remove("ARIOSO_CONFIG");
+    command.output().unwrap()
+}
+
+fn folder_with(configuration: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("arioso.toml"), configuration).unwrap();
+    let password = folder.path().join("ari.password");
+    fs::write(&password, "correct horse\n").unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    folder
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_configuration_in_order_is_summed_up() {
+    let folder = folder_with(GOOD);
+    let output = arioso(folder.path(), &["check"]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    insta::assert_snapshot!(text(&output.stdout), @"");
+}
+
+#[test]
+fn a_wrong_configuration_is_explained_on_standard_error() {
+    let folder =
+        folder_with(&GOOD.replace("greeting", "greting").replace("\"lab\", \"local\"", "\"labor\", \"local\""));
+    let output = arioso(folder.path(), &["check"]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));
+    insta::assert_snapshot!(text(&output.stderr), @"");
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_one_clear_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = arioso(folder.path(), &["check", "--config", "other.toml"]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));
+    insta::assert_snapshot!(text(&output.stderr), @"");
+}
+
+#[test]
+fn a_program_can_read_the_result() {
+    let folder = folder_with(GOOD);
+    let output = arioso(folder.path(), &["check", "--json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(result["ok"], true);
+    assert_eq!(result["summary"]["media"]["ports"], serde_json::json!([31_000, 31_007]));
+    assert!(!text(&output.stdout).contains("correct horse"));
+
+    let folder = folder_with(&GOOD.replace("app = ", "ap = "));
+    let output = arioso(folder.path(), &["check", "--json"]);
+    assert_eq!(output.status.code(), Some(2));
+    let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(result["ok"], false);
+    assert_eq!(result["errors"][1]["key"], "asterisk.ap");
+    assert_eq!((&result["errors"][1]["line"], &result["errors"][1]["column"]), (&8.into(), &1.into()));
+}
+
+#[test]
+fn wrong_usage_has_the_exit_code_of_a_wrong_configuration() {
+    let folder = folder_with(GOOD);
+    assert_eq!(arioso(folder.path(), &["chekc"]).status.code(), Some(2));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_arioso"));
+    let output = command.arg("check").current_dir(folder.path()).env("ARIOSO_LOG", "arioso=loud").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).starts_with("arioso: ARIOSO_LOG is \"arioso=loud\""), "{}", text(&output.stderr));
+}
