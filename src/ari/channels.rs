@@ -157,11 +157,7 @@ impl Ari {
 
     /// Hands a channel back to the dialplan, at the target or, without one, at the priority after the `Stasis()` that
     /// brought it here; its `StasisEnd` follows.
-    pub async fn continue_in_dialplan(
-        &self,
-        id: &ChannelId,
-        target: Option<&DialplanTarget>,
-    ) -> Result<(), AriError> {
+    pub async fn continue_in_dialplan(&self, id: &ChannelId, target: Option<&DialplanTarget>) -> Result<(), AriError> {
         #[derive(Default, Serialize)]
         struct Parameters<'a> {
             #[serde(skip_serializing_if = "Option::is_none")]

@@ -48,7 +48,9 @@ pub enum AriError {
         url: String,
     },
     /// The user may not do this (403).
-    #[error("ARI user `{user}` is not allowed to {request} ({message}): set read_only=no for it in ari.conf, and check permit and deny")]
+    #[error(
+        "ARI user `{user}` is not allowed to {request} ({message}): set read_only=no for it in ari.conf, and check permit and deny"
+    )]
     Forbidden {
         /// Who tried.
         user: String,

@@ -33,6 +33,6 @@ pub use model::{
     Application, AsteriskInfo, Bridge, Channel, ChannelState, DialplanPosition, Module, Party, StatusInfo, SystemInfo,
 };
 pub use rest::{Ari, Removal};
-pub use settings::{AppName, AriSettings, BaseUrl, BaseUrlError, Secret};
+pub use settings::{AriSettings, BaseUrl, BaseUrlError};
 pub use system::AsteriskVersion;
 pub use tls::install_crypto_provider;

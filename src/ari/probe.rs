@@ -7,9 +7,10 @@ mod modules;
 
 use super::events_socket::{EventStream, Signal};
 use super::{
-    AppName, AppUse, Ari, AriError, AriSettings, AsteriskVersion, ChannelId, Event, ExternalMedia, HangupReason,
-    MediaLeg, Variables, absolute_timeout,
+    AppUse, Ari, AriError, AriSettings, AsteriskVersion, ChannelId, Event, ExternalMedia, HangupReason, MediaLeg,
+    Variables, absolute_timeout,
 };
+use crate::config::AppName;
 use modules::{Need, REQUIRED_MODULES};
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -287,7 +288,8 @@ fn media_address(settings: &AriSettings, media: SocketAddr) -> Check {
         return Check::failed(ADDRESS, format!("{ip} is no address that Asterisk could send to"), fix);
     }
     if ip.is_loopback() && !settings.url.is_loopback() {
-        let fix = "set `advertise` under [media] to the address of this machine as Asterisk reaches it, and `listen` too";
+        let fix =
+            "set `advertise` under [media] to the address of this machine as Asterisk reaches it, and `listen` too";
         return Check::failed(ADDRESS, format!("Asterisk is on another machine, and {ip} is its own loopback"), fix);
     }
     Check::passed(ADDRESS, format!("Asterisk is told {media}"))

@@ -71,7 +71,8 @@ impl Ari {
         let unusable =
             |error: reqwest::Error| AriError::Unreachable { url: settings.url.to_string(), cause: root_cause(&error) };
         let client = builder.build().map_err(unusable)?;
-        let login = client.get(settings.url.resource(&[])).basic_auth(&settings.username, Some(settings.password.expose()));
+        let login =
+            client.get(settings.url.resource(&[])).basic_auth(&settings.username, Some(settings.password.expose()));
         let login = login.build().map_err(unusable)?;
         let mut authorization = login.headers().get(AUTHORIZATION).cloned().unwrap_or(HeaderValue::from_static(""));
         authorization.set_sensitive(true);

@@ -1,5 +1,6 @@
 //! What is needed to reach one Asterisk: its address, a login, the name of our application there.
 
+use crate::config::{AppName, Secret};
 use reqwest::Url;
 use std::fmt;
 use std::net::IpAddr;
@@ -31,7 +32,13 @@ pub struct AriSettings {
 
 impl AriSettings {
     /// Settings with the usual limits: 10 s a request, 32 requests at a time, the system's certificates.
-    pub fn new(name: impl Into<String>, url: BaseUrl, username: impl Into<String>, password: Secret, app: AppName) -> Self {
+    pub fn new(
+        name: impl Into<String>,
+        url: BaseUrl,
+        username: impl Into<String>,
+        password: Secret,
+        app: AppName,
+    ) -> Self {
         Self {
             name: name.into(),
             url,
@@ -42,56 +49,6 @@ impl AriSettings {
             request_timeout: Duration::from_secs(10),
             max_requests: 32,
         }
-    }
-}
-
-/// A text that must not be seen: neither `Debug` nor `Display` give it away.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps it.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text, for the one place that sends it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
-
-/// The name of a Stasis application: 1 to 73 letters, digits, `-`, `_` and `.`.
-///
-/// Asterisk allows 73 bytes. It would allow more characters as well, but a comma separates names in a list, and the
-/// name becomes part of a dialplan context (`stasis-NAME`).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct AppName(String);
-
-impl AppName {
-    /// Checks and wraps a name; `None` for one that does not fit.
-    pub fn new(name: impl Into<String>) -> Option<Self> {
-        let name = name.into();
-        let fits = (1..=73).contains(&name.len());
-        let safe = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-        (fits && safe && !is_dots(&name)).then_some(Self(name))
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for AppName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -237,13 +194,5 @@ mod tests {
         let app = AppName::new("arioso").unwrap();
         let settings = AriSettings::new("pbx", url, "bot", Secret::new("hunter2"), app);
         assert!(!format!("{settings:?}").contains("hunter2"));
-    }
-
-    #[test]
-    fn application_names() {
-        assert!(AppName::new("arioso-1.test").is_some());
-        for bad in ["", "..", "a,b", "a b", "a/b", &"x".repeat(74)] {
-            assert!(AppName::new(bad).is_none(), "{bad:?}");
-        }
     }
 }

@@ -105,7 +105,11 @@ mod tests {
         vec![
             report(vec![
                 check("reach ARI", Outcome::Passed, "http://127.0.0.1:8088 answers"),
-                check("modules", Outcome::Failed { fix: fix("load it: module load chan_rtp.so") }, "chan_rtp.so is not loaded"),
+                check(
+                    "modules",
+                    Outcome::Failed { fix: fix("load it: module load chan_rtp.so") },
+                    "chan_rtp.so is not loaded",
+                ),
                 check("application", Outcome::Warning { fix: fix("nothing") }, "a program is connected as `arioso`"),
                 check("external media", Outcome::Skipped, "there is no events socket"),
             ]),

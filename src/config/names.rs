@@ -43,7 +43,8 @@ macro_rules! name {
             /// [`NameError::Name`] for one that does not fit.
             pub fn new(text: &str) -> Result<Self, NameError> {
                 let safe = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-                let fits = (1..=$max).contains(&text.len()) && text.bytes().all(safe);
+                // `.` and `..` would change the meaning of a path that they are a part of.
+                let fits = (1..=$max).contains(&text.len()) && text.bytes().all(safe) && !matches!(text, "." | "..");
                 if fits { Ok(Self(text.to_owned())) } else { Err(NameError::Name { max: $max }) }
             }
 

@@ -1,7 +1,8 @@
 //! The socket against a server of a few lines that speaks just enough of ARI: an application, its filter, events.
 
-use super::super::{AppName, AriSettings, BaseUrl, Secret};
+use super::super::{AriSettings, BaseUrl};
 use super::*;
+use crate::config::{AppName, Secret};
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

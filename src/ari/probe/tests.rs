@@ -1,7 +1,8 @@
 //! What is concluded from what Asterisk said. The looks themselves are taken at a real one.
 
-use super::super::{BaseUrl, Secret};
+use super::super::BaseUrl;
 use super::*;
+use crate::config::{AppName, Secret};
 
 fn settings(url: &str) -> AriSettings {
     let app = AppName::new("arioso").unwrap();

@@ -1,7 +1,8 @@
 //! Answers that a real Asterisk gives too seldom to wait for them, from a server of a few lines.
 
-use super::super::{AppName, BaseUrl, BridgeId, ChannelId, ConnectedLine, HangupReason, Secret};
+use super::super::{BaseUrl, BridgeId, ChannelId, ConnectedLine, HangupReason};
 use super::*;
+use crate::config::{AppName, Secret};
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -161,10 +162,7 @@ async fn no_answer_is_a_time_out_that_names_the_request() {
     let channel = id("a");
     let done = ari.answer(&channel).await;
     drop(listener);
-    assert!(
-        matches!(&done, Err(AriError::Timeout { request, .. }) if request == "POST channels/a/answer"),
-        "{done:?}"
-    );
+    assert!(matches!(&done, Err(AriError::Timeout { request, .. }) if request == "POST channels/a/answer"), "{done:?}");
 }
 
 #[tokio::test]

@@ -81,7 +81,9 @@ impl VoiceConfig {
         let single = |(name, ids): (&String, &Vec<i32>)| {
             let mut characters = name.chars();
             match (characters.next(), characters.next(), ids.first()) {
-                (Some(character), None, Some(id)) if ![BEGIN, END, PAD].contains(&name.as_str()) => Some((character, *id)),
+                (Some(character), None, Some(id)) if ![BEGIN, END, PAD].contains(&name.as_str()) => {
+                    Some((character, *id))
+                }
                 _ => None,
             }
         };

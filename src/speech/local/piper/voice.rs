@@ -180,10 +180,8 @@ impl Voice {
         thread: &JobThread,
     ) -> Result<Tensor<f32>, PiperError> {
         let options = RunOptions::default().with_thread_pool(Some(JobThread::clone(thread)));
-        let [value] = self
-            .network
-            .run_n(inputs, [output], Some(options))
-            .map_err(|error| PiperError::Run(error.to_string()))?;
+        let [value] =
+            self.network.run_n(inputs, [output], Some(options)).map_err(|error| PiperError::Run(error.to_string()))?;
         value.try_into().map_err(|error| PiperError::Run(format!("output: {error:?}")))
     }
 }
@@ -205,7 +203,9 @@ mod tests {
     #[test]
     fn a_folder_without_a_voice_is_refused_with_the_file_that_is_missing() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(Voice::load(folder.path()), Err(PiperError::Read { path, .. }) if path.ends_with("voice.json")));
+        assert!(
+            matches!(Voice::load(folder.path()), Err(PiperError::Read { path, .. }) if path.ends_with("voice.json"))
+        );
         fs::write(folder.path().join("voice.json"), super::super::config::tests::config_with("a")).unwrap();
         fs::write(folder.path().join("voice.onnx"), "not a network").unwrap();
         assert!(matches!(Voice::load(folder.path()), Err(PiperError::Network { .. })));

@@ -54,7 +54,8 @@ impl<'a> Transcript<'a> {
     /// A transcript of `utterance`, which is followed by silence: all positions of `silence` from where the utterance ends.
     pub(super) fn new(utterance: &'a Heard, silence: &'a Heard) -> Self {
         let layers = utterance.layers.iter().zip(&silence.layers);
-        let heard: Vec<_> = layers.map(|(said, silence)| [&said[..], silence.get(said.len()..).unwrap_or(&[])]).collect();
+        let heard: Vec<_> =
+            layers.map(|(said, silence)| [&said[..], silence.get(said.len()..).unwrap_or(&[])]).collect();
         Self { spoken: vec![Vec::new(); heard.len()], heard, length: 0 }
     }
 }
@@ -112,9 +113,8 @@ impl Decoder {
 
 impl DecoderLayer {
     fn load(weights: &Weights<'_>, gemm: &GemmExecutor, name: &str, width: usize) -> Result<Self, WeightsError> {
-        let linear = |part: &str, outputs, inputs| {
-            QuantizedLinear::load(weights, &format!("{name}/{part}"), outputs, inputs)
-        };
+        let linear =
+            |part: &str, outputs, inputs| QuantizedLinear::load(weights, &format!("{name}/{part}"), outputs, inputs);
         let norm = |part: &str| LayerNorm::load(weights, &format!("{name}/{part}/layer_norm"), width);
         Ok(Self {
             self_norm: norm("self_attention")?,

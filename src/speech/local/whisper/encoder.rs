@@ -81,9 +81,8 @@ impl Encoder {
 
 impl EncoderLayer {
     fn load(weights: &Weights<'_>, gemm: &GemmExecutor, name: &str, width: usize) -> Result<Self, WeightsError> {
-        let linear = |part: &str, outputs, inputs| {
-            Linear::load(weights, gemm, &format!("{name}/{part}"), outputs, inputs)
-        };
+        let linear =
+            |part: &str, outputs, inputs| Linear::load(weights, gemm, &format!("{name}/{part}"), outputs, inputs);
         let norm = |part: &str| LayerNorm::load(weights, &format!("{name}/{part}/layer_norm"), width);
         Ok(Self {
             attention_norm: norm("self_attention")?,
@@ -108,12 +107,7 @@ impl EncoderLayer {
 }
 
 /// Attention of all positions to all: `[positions, 3 · width]` (queries, keys, values) → `[positions, width]`.
-fn self_attention(
-    gemm: &GemmExecutor,
-    projected: &[f32],
-    width: usize,
-    heads: usize,
-) -> Result<Vec<f32>, GemmError> {
+fn self_attention(gemm: &GemmExecutor, projected: &[f32], width: usize, heads: usize) -> Result<Vec<f32>, GemmError> {
     let positions = projected.len() / (3 * width);
     let head_width = width / heads;
     let scale = 1.0 / (head_width as f32).sqrt();

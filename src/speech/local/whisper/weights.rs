@@ -364,10 +364,7 @@ mod tests {
         assert_eq!(Weights::parse(&other).unwrap_err(), WeightsError::Spec("TransformerSpec".into()));
         let mut unknown_type = header(1);
         variable(&mut unknown_type, "x", &[1], 9, &[0]);
-        assert_eq!(
-            Weights::parse(&unknown_type).unwrap_err(),
-            WeightsError::ElementType { name: "x".into(), code: 9 }
-        );
+        assert_eq!(Weights::parse(&unknown_type).unwrap_err(), WeightsError::ElementType { name: "x".into(), code: 9 });
         let mut wrong_length = header(1);
         variable(&mut wrong_length, "x", &[u32::MAX, u32::MAX, u32::MAX], 0, &[0; 4]);
         assert!(matches!(Weights::parse(&wrong_length).unwrap_err(), WeightsError::Length { bytes: 4, .. }));
