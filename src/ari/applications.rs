@@ -106,7 +106,7 @@ impl Ari {
 /// An application name that nobody has.
 fn throw_away_name() -> AppName {
     let name = format!("arioso-probe-{}", uuid::Uuid::new_v4().simple());
-    AppName::new(name).expect("45 letters, digits and dashes are a valid name")
+    AppName::new(&name).expect("45 letters, digits and dashes are a valid name")
 }
 
 #[derive(Serialize)]

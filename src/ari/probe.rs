@@ -411,7 +411,7 @@ fn throw_away_channel() -> ChannelId {
 
 fn throw_away_app() -> AppName {
     let name = format!("{PREFIX}{}", uuid::Uuid::new_v4().simple());
-    AppName::new(name).expect("46 letters, digits and dashes are a valid name")
+    AppName::new(&name).expect("46 letters, digits and dashes are a valid name")
 }
 
 #[cfg(test)]

@@ -1,0 +1,211 @@
+//! Caller audio on its way from a worker to the engines: one batch a slot with the frames of all calls that were due, so
+//! that waking the asynchronous side costs once a slot and not once a call.
+//!
+//! A fixed number of buffers circulates: worker → [`AudioBatch`] → consumer → (drop) → worker. When none is at hand, because
+//! the consumer is slow, the caller audio of the slot is dropped and counted; the positions in what follows show the gap.
+
+use super::handle::CallKey;
+use std::sync::mpsc as thread_mpsc;
+use tokio::sync::mpsc;
+
+/// Buffers a worker owns: with slots of 2 ms the consumer may be 128 ms late.
+pub(super) const BATCHES_PER_WORKER: usize = 64;
+
+/// What one slot of one worker heard. Dropping it gives its buffers back to the worker.
+#[derive(Debug)]
+pub struct AudioBatch {
+    frames: Frames,
+    home: thread_mpsc::SyncSender<Frames>,
+}
+
+impl AudioBatch {
+    /// The frames: whose, the position of the first sample since that call began, the samples (at the rate of the call).
+    pub fn frames(&self) -> impl Iterator<Item = (CallKey, i64, &[i16])> {
+        // Entries lie behind each other in `samples`, as they were pushed.
+        self.frames.entries.iter().scan(0, |start, entry| {
+            let pcm = &self.frames.samples[*start..entry.end];
+            *start = entry.end;
+            Some((entry.call, entry.start_sample, pcm))
+        })
+    }
+
+    /// How many frames.
+    pub fn len(&self) -> usize {
+        self.frames.entries.len()
+    }
+
+    /// Whether there is none. A worker hands over no empty batch.
+    pub fn is_empty(&self) -> bool {
+        self.frames.entries.is_empty()
+    }
+}
+
+impl Drop for AudioBatch {
+    fn drop(&mut self) {
+        // The way home has a place for every buffer. If the worker has gone, the buffers are freed here.
+        let _ = self.home.try_send(std::mem::take(&mut self.frames));
+    }
+}
+
+/// The buffers of a batch. They grow to what a slot needs and keep that size.
+#[derive(Debug, Default)]
+struct Frames {
+    entries: Vec<Entry>,
+    samples: Vec<i16>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    call: CallKey,
+    start_sample: i64,
+    /// Index behind the last sample.
+    end: usize,
+}
+
+/// The worker's side: fills batches and hands them over.
+#[derive(Debug)]
+pub(super) struct BatchQueue {
+    filled: mpsc::Sender<AudioBatch>,
+    empty: thread_mpsc::Receiver<Frames>,
+    home: thread_mpsc::SyncSender<Frames>,
+    slot: Slot,
+}
+
+/// What became of the caller audio of this slot.
+#[derive(Debug)]
+enum Slot {
+    /// Nobody was heard yet.
+    Empty,
+    Filling(AudioBatch),
+    /// There was no buffer: frames dropped so far.
+    Dropping(u64),
+}
+
+/// What a slot could not hand over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DroppedBatch {
+    pub(super) frames: u64,
+}
+
+impl BatchQueue {
+    /// `filled` must have room for [`BATCHES_PER_WORKER`] batches of every worker that shares it. `calls` frames fit in a
+    /// batch before it has to grow.
+    pub(super) fn new(filled: mpsc::Sender<AudioBatch>, calls: usize, frame_samples: usize) -> Self {
+        let (home, empty) = thread_mpsc::sync_channel(BATCHES_PER_WORKER);
+        for _ in 0..BATCHES_PER_WORKER {
+            let entries = Vec::with_capacity(calls);
+            let samples = Vec::with_capacity(calls * frame_samples);
+            // The receiver is here and there are as many places as buffers.
+            let _ = home.try_send(Frames { entries, samples });
+        }
+        Self { filled, empty, home, slot: Slot::Empty }
+    }
+
+    /// Adds a frame to the batch of this slot.
+    pub(super) fn push(&mut self, call: CallKey, start_sample: i64, pcm: &[i16]) {
+        if matches!(self.slot, Slot::Empty) {
+            self.slot = match self.empty.try_recv() {
+                Ok(mut frames) => {
+                    frames.entries.clear();
+                    frames.samples.clear();
+                    Slot::Filling(AudioBatch { frames, home: self.home.clone() })
+                }
+                Err(_) => Slot::Dropping(0),
+            };
+        }
+        match &mut self.slot {
+            Slot::Filling(AudioBatch { frames, .. }) => {
+                frames.samples.extend_from_slice(pcm);
+                frames.entries.push(Entry { call, start_sample, end: frames.samples.len() });
+            }
+            Slot::Dropping(dropped) => *dropped += 1,
+            Slot::Empty => {}
+        }
+    }
+
+    /// Ends the slot: its batch, if it has one, goes to the consumer.
+    pub(super) fn hand_over(&mut self) -> Result<(), DroppedBatch> {
+        match std::mem::replace(&mut self.slot, Slot::Empty) {
+            Slot::Empty => Ok(()),
+            Slot::Filling(batch) => self.filled.try_send(batch).map_err(|refused| {
+                let (mpsc::error::TrySendError::Full(batch) | mpsc::error::TrySendError::Closed(batch)) = refused;
+                DroppedBatch { frames: batch.len() as u64 }
+            }),
+            Slot::Dropping(frames) => Err(DroppedBatch { frames }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALICE: CallKey = CallKey::from_serial(1);
+    const BOB: CallKey = CallKey::from_serial(2);
+
+    fn queue(room: usize) -> (BatchQueue, mpsc::Receiver<AudioBatch>) {
+        let (filled, batches) = mpsc::channel(room);
+        (BatchQueue::new(filled, 2, 160), batches)
+    }
+
+    #[test]
+    fn a_slot_is_one_batch_with_every_frame_in_order() {
+        let (mut queue, mut batches) = queue(BATCHES_PER_WORKER);
+        queue.push(ALICE, 320, &[1; 160]);
+        queue.push(BOB, 0, &[2; 160]);
+        queue.hand_over().unwrap();
+        let batch = batches.try_recv().unwrap();
+        let frames: Vec<_> = batch.frames().collect();
+        assert_eq!(frames, [(ALICE, 320, &[1i16; 160][..]), (BOB, 0, &[2i16; 160][..])]);
+    }
+
+    #[test]
+    fn a_slot_without_audio_wakes_nobody() {
+        let (mut queue, mut batches) = queue(BATCHES_PER_WORKER);
+        queue.hand_over().unwrap();
+        assert!(batches.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_slow_consumer_loses_audio_that_is_counted_and_then_goes_on() {
+        let (mut queue, mut batches) = queue(BATCHES_PER_WORKER);
+        for slot in 0..BATCHES_PER_WORKER as i64 {
+            queue.push(ALICE, slot * 160, &[0; 160]);
+            assert_eq!(queue.hand_over(), Ok(()));
+        }
+        queue.push(ALICE, 0, &[0; 160]);
+        queue.push(BOB, 0, &[0; 160]);
+        assert_eq!(queue.hand_over(), Err(DroppedBatch { frames: 2 }));
+
+        drop(batches.try_recv().unwrap());
+        queue.push(ALICE, 99, &[7; 160]);
+        assert_eq!(queue.hand_over(), Ok(()), "the buffer that was given back is used again");
+        let mut last = None;
+        while let Ok(batch) = batches.try_recv() {
+            last = Some(batch.frames().map(|(call, start, pcm)| (call, start, pcm.to_vec())).collect::<Vec<_>>());
+        }
+        assert_eq!(last.unwrap(), [(ALICE, 99, vec![7; 160])], "and holds nothing of what it held before");
+    }
+
+    #[test]
+    fn buffers_are_recycled_and_do_not_grow() {
+        let (mut queue, mut batches) = queue(BATCHES_PER_WORKER);
+        for slot in 0..10 * BATCHES_PER_WORKER as i64 {
+            queue.push(ALICE, slot * 160, &[0; 160]);
+            queue.push(BOB, slot * 160, &[0; 160]);
+            queue.hand_over().unwrap();
+            let batch = batches.try_recv().unwrap();
+            assert_eq!((batch.frames.entries.capacity(), batch.frames.samples.capacity()), (2, 320));
+        }
+    }
+
+    #[test]
+    fn without_a_consumer_the_audio_is_counted_as_dropped() {
+        let (mut queue, batches) = queue(BATCHES_PER_WORKER);
+        drop(batches);
+        for _ in 0..2 * BATCHES_PER_WORKER {
+            queue.push(ALICE, 0, &[0; 160]);
+            assert_eq!(queue.hand_over(), Err(DroppedBatch { frames: 1 }));
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What the rest of the program holds of a worker and of a call on it. Everything goes through the worker's bounded inbox,
+//! which is looked into once a slot; when it is full the sender waits.
+
+use super::error::{LegRefusal, TransportError};
+use super::stats::{Counters, WorkerStats};
+use crate::audio::SampleRate;
+use crate::audio::g711::Law;
+use crate::call::{CallId, CallSettings, Input, Output};
+use crate::media::MediaStats;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use tokio::sync::{mpsc, oneshot};
+
+/// Messages that an inbox holds: several for each of 500 calls. One slot takes in at most as many.
+pub(super) const INBOX_MESSAGES: usize = 2048;
+
+/// Names a call on the workers of this process. Small and cheap to compare; never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallKey(u64);
+
+impl CallKey {
+    #[cfg(test)]
+    pub(super) const fn from_serial(serial: u64) -> Self {
+        Self(serial)
+    }
+}
+
+impl fmt::Display for CallKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "call #{}", self.0)
+    }
+}
+
+/// A call to be carried.
+#[derive(Debug)]
+pub struct NewCall {
+    /// For the log.
+    pub call: CallId,
+    /// The call is built from these on the worker's thread.
+    pub settings: CallSettings,
+    /// Takes what the call wants done, except [`Output::CallerAudio`]. It must have room at all times: a call whose output
+    /// finds it full can no longer be controlled, so its media stops and this sender is dropped.
+    pub outputs: mpsc::Sender<Output>,
+}
+
+/// The external-media leg of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RtpLeg {
+    /// Where Asterisk sends from and receives at (`UNICASTRTP_LOCAL_ADDRESS` and `…_PORT`).
+    pub remote: SocketAddr,
+    /// The codec of both directions.
+    pub law: Law,
+}
+
+/// What is put into the inbox of a worker.
+#[derive(Debug)]
+pub(super) enum Message {
+    Add(Box<Admission>),
+    Input(CallKey, Input),
+    Attach(CallKey, RtpLeg, oneshot::Sender<Result<(), AttachError>>),
+    Remove(CallKey, oneshot::Sender<Option<MediaStats>>),
+}
+
+/// A new call with what ties it to its worker.
+#[derive(Debug)]
+pub(super) struct Admission {
+    pub(super) key: CallKey,
+    pub(super) new: NewCall,
+    pub(super) place: Place,
+    /// Dead when no handle of the call is left.
+    pub(super) handles: Weak<()>,
+}
+
+/// Why the worker did not attach a leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AttachError {
+    CallGone,
+    Refused(LegRefusal),
+}
+
+/// A call counted in the load of its worker, from the decision to add it until it is gone.
+#[derive(Debug)]
+pub(super) struct Place(Arc<Counters>);
+
+impl Place {
+    pub(super) fn take(counters: &Arc<Counters>) -> Self {
+        counters.calls.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(counters))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A media thread with its socket. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    pub(super) local: SocketAddr,
+    pub(super) inbox: mpsc::Sender<Message>,
+    pub(super) counters: Arc<Counters>,
+    /// Shared by all workers, so that a key names one call of the process.
+    pub(super) serials: Arc<AtomicU64>,
+}
+
+impl Worker {
+    /// The address of its socket: what Asterisk is to send to, unless another one is advertised.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// What it has counted.
+    pub fn stats(&self) -> WorkerStats {
+        self.counters.snapshot()
+    }
+
+    /// Gives it a call. The call is driven from now on; it is heard and speaks once a leg is attached.
+    pub async fn add(&self, new: NewCall) -> Result<CallHandle, TransportError> {
+        let rate = new.settings.rate;
+        if rate != SampleRate::HZ_8000 {
+            return Err(TransportError::UnsupportedRate { rate });
+        }
+        let key = CallKey(self.serials.fetch_add(1, Ordering::Relaxed));
+        let handles = Arc::new(());
+        let admission = Admission { key, new, place: Place::take(&self.counters), handles: Arc::downgrade(&handles) };
+        self.send(Message::Add(Box::new(admission))).await?;
+        Ok(CallHandle { key, worker: self.clone(), _alive: handles })
+    }
+
+    async fn send(&self, message: Message) -> Result<(), TransportError> {
+        self.inbox.send(message).await.map_err(|_| self.stopped())
+    }
+
+    const fn stopped(&self) -> TransportError {
+        TransportError::Stopped { local: self.local }
+    }
+}
+
+/// A call on its worker. When the last clone is dropped the worker lets go of the call by itself within a frame time.
+#[derive(Clone, Debug)]
+pub struct CallHandle {
+    key: CallKey,
+    worker: Worker,
+    _alive: Arc<()>,
+}
+
+impl CallHandle {
+    /// Its name in [`super::AudioBatch`].
+    pub const fn key(&self) -> CallKey {
+        self.key
+    }
+
+    /// The worker that carries it.
+    pub const fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
+    /// Tells the call what happened. Inputs of one handle arrive in order; an input for a call that was removed meanwhile
+    /// is counted and ignored.
+    pub async fn input(&self, input: Input) -> Result<(), TransportError> {
+        self.worker.send(Message::Input(self.key, input)).await
+    }
+
+    /// Starts sending to and hearing from Asterisk. Each call can have one leg, and no two calls of a worker the same address.
+    pub async fn attach(&self, leg: RtpLeg) -> Result<(), TransportError> {
+        let (reply, answer) = oneshot::channel();
+        self.worker.send(Message::Attach(self.key, leg, reply)).await?;
+        answer.await.map_err(|_| self.worker.stopped())?.map_err(|error| match error {
+            AttachError::CallGone => TransportError::CallGone,
+            AttachError::Refused(reason) => {
+                TransportError::Leg { remote: leg.remote, local: self.worker.local, reason }
+            }
+        })
+    }
+
+    /// Ends the media: nothing is sent after this returns. The statistics of the leg, if it had one; `None` also when the
+    /// call was removed before or the worker has stopped.
+    pub async fn remove(&self) -> Option<MediaStats> {
+        let (reply, answer) = oneshot::channel();
+        self.worker.send(Message::Remove(self.key, reply)).await.ok()?;
+        answer.await.ok().flatten()
+    }
+}
