@@ -30,7 +30,9 @@ pub mod bench;
 pub mod cli;
 #[cfg(feature = "parsers")]
 pub mod config;
-// HOST
+#[cfg(feature = "shell")]
+#[allow(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod host;
 #[cfg(feature = "shell")]
 #[allow(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod speech;

@@ -47,13 +47,16 @@ impl HangupReason {
 /// Variables to set on a channel, dialplan functions included: name → value.
 pub type Variables = BTreeMap<String, String>;
 
+/// The dialplan function of the time-out that ends a channel, whatever it does.
+const ABSOLUTE_TIMEOUT: &str = "TIMEOUT(absolute)";
+
 /// The name and the value that make a channel end by itself after `limit`, whole seconds and at least one.
 ///
 /// The dead-man timer of a leg: given in the variables that it is made with, set anew by
 /// [`Ari::set_absolute_timeout`]. Where `func_timeout.so` is not loaded Asterisk accepts it and does nothing.
 pub fn absolute_timeout(limit: Duration) -> (String, String) {
     let seconds = limit.as_secs() + u64::from(limit.subsec_nanos() > 0);
-    ("TIMEOUT(absolute)".to_owned(), seconds.max(1).to_string())
+    (ABSOLUTE_TIMEOUT.to_owned(), seconds.max(1).to_string())
 }
 
 /// An external-media leg to make: RTP over UDP, towards us.
@@ -219,6 +222,11 @@ impl Ari {
     pub async fn set_absolute_timeout(&self, id: &ChannelId, limit: Duration) -> Result<(), AriError> {
         let (name, value) = absolute_timeout(limit);
         self.set_variable(id, &name, &value).await
+    }
+
+    /// Takes the dead-man timer of [`Self::set_absolute_timeout`] away: the channel may live for ever.
+    pub async fn clear_absolute_timeout(&self, id: &ChannelId) -> Result<(), AriError> {
+        self.set_variable(id, ABSOLUTE_TIMEOUT, "0").await
     }
 
     /// Makes an external-media leg in our application.

@@ -1,13 +1,13 @@
 //! `arioso doctor`: shows what [`crate::ari::probe`] finds, as a table or as JSON.
 
-use super::ConfigArgs;
-use crate::ari::AriSettings;
+use super::{ConfigArgs, print, runtime};
 use crate::ari::probe::{Check, Outcome, Report, probe};
+use crate::host::ari_settings;
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
-use std::process::ExitCode;
 
 /// Look at every configured Asterisk and say what is missing.
 #[derive(Clone, Debug, Args)]
@@ -20,25 +20,33 @@ pub struct DoctorArgs {
     pub json: bool,
 }
 
-/// Looks at each Asterisk and prints what it found. Exit code 0 when calls will work on all of them, else 1.
+/// Looks at each configured Asterisk and prints what it found.
 ///
-/// `media` is what Asterisk is told to send a caller's audio to: the advertised address and the first port of ours.
-pub async fn run(asterisks: &[AriSettings], media: SocketAddr, json: bool) -> anyhow::Result<ExitCode> {
-    anyhow::ensure!(!asterisks.is_empty(), "no [[asterisk]] is configured: there is nothing to look at");
-    let mut reports = Vec::with_capacity(asterisks.len());
-    for settings in asterisks {
-        reports.push(probe(settings, media).await);
-    }
-    let mut out = std::io::stdout().lock();
-    if json {
-        serde_json::to_writer_pretty(&mut out, &reports)?;
-        writeln!(out)?;
+/// # Errors
+/// When calls will not work on all of them.
+pub fn run(args: &DoctorArgs) -> Result<()> {
+    let config = args.config.load()?;
+    ensure!(!config.asterisks.is_empty(), "no [[asterisk]] is configured: there is nothing to look at");
+    let asterisks: Vec<_> = config.asterisks.iter().map(ari_settings).collect::<Result<_, _>>()?;
+    // What Asterisk is told to send a caller's audio to.
+    let media = SocketAddr::new(config.media.advertise, *config.media.ports.start());
+    let reports = runtime()?.block_on(async {
+        let mut reports = Vec::with_capacity(asterisks.len());
+        for settings in &asterisks {
+            reports.push(probe(settings, media).await);
+        }
+        reports
+    });
+    let text = if args.json {
+        format!("{}\n", serde_json::to_string_pretty(&reports)?)
     } else {
-        let color = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        out.write_all(table(&reports, color).as_bytes())?;
-    }
-    let passed = reports.iter().all(Report::passed);
-    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        table(&reports, color)
+    };
+    print(&text).context("cannot write the result")?;
+    let failed = reports.iter().filter(|report| !report.passed()).count();
+    ensure!(failed == 0, "{failed} of {} cannot take calls yet: the fixes are above", reports.len());
+    Ok(())
 }
 
 /// The reports for people: a line a check, and under each one that is not well what to do.

@@ -10,7 +10,7 @@ pub mod serve;
 
 use crate::config::{Config, ConfigError};
 use crate::telemetry::{LogFormat, TelemetryError};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -56,6 +56,12 @@ pub enum Command {
     /// Check the configuration, and show what it says.
     #[command(after_help = EXIT_CODES)]
     Check(check::CheckArgs),
+    /// Take calls from every configured Asterisk until told to stop.
+    #[command(after_help = EXIT_CODES)]
+    Serve(serve::ServeArgs),
+    /// Look at every configured Asterisk and say what is missing, with the fix.
+    #[command(after_help = EXIT_CODES)]
+    Doctor(doctor::DoctorArgs),
 }
 
 /// The option of every command that needs the configuration.
@@ -87,7 +93,17 @@ impl ConfigArgs {
 pub fn run(command: Command) -> Result<()> {
     match command {
         Command::Check(args) => check::run(&args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
     }
+}
+
+/// The runtime that everything asynchronous of a command runs in.
+///
+/// # Errors
+/// What the operating system says.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the asynchronous runtime")
 }
 
 /// Says on standard error what failed and why, and chooses the exit code.

@@ -1,7 +1,12 @@
 //! `arioso serve`: the bot host.
 
-use super::ConfigArgs;
+use super::{ConfigArgs, runtime};
+use crate::host::Server;
+use anyhow::{Context as _, Result};
 use clap::Args;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::info;
 
 /// Take calls until told to stop.
 #[derive(Clone, Debug, Args)]
@@ -9,4 +14,49 @@ pub struct ServeArgs {
     /// Where the configuration is.
     #[command(flatten)]
     pub config: ConfigArgs,
+    /// Wait for an Asterisk that cannot be reached when the server starts, instead of failing.
+    #[arg(long)]
+    pub wait: bool,
+    /// On SIGTERM or Ctrl-C, how long the calls may go on before they return to the dialplan. A second signal ends the wait.
+    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+    pub drain: u64,
+}
+
+/// Serves until SIGTERM or Ctrl-C, then drains.
+///
+/// # Errors
+/// When the server cannot start.
+pub fn run(args: &ServeArgs) -> Result<()> {
+    let config = args.config.load()?;
+    runtime()?.block_on(async {
+        let mut stop = StopSignals::listen()?;
+        let server = tokio::select! {
+            server = Server::start(config, args.wait) => server?,
+            () = stop.next() => return Ok(()),
+        };
+        stop.next().await;
+        info!("stopping; once more to end the calls at once");
+        server.drain(Duration::from_secs(args.drain), stop.next()).await;
+        Ok(())
+    })
+}
+
+/// SIGTERM and SIGINT.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

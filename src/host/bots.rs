@@ -5,15 +5,14 @@ use crate::call::{CallId, CallSettings};
 use crate::config::{BotName, Config, EngineKind, EngineName, GrpcEngine as GrpcConfig, LocalEngine};
 use crate::speech::failover::{Candidate, EngineSet};
 use crate::speech::flow_dialog::FlowDialog;
-use crate::speech::grpc::{GrpcEngine, GrpcSettings};
-use crate::speech::local::{LocalEngines, ModelError, Models};
+use crate::speech::local::models::ModelError;
 use crate::speech::{Dialog, EngineError, Recognizer, SessionStart, Synthesizer};
 use std::collections::{BTreeMap, HashMap};
 use std::io::Cursor;
 use std::sync::Arc;
 
 /// The spoken apology for when no engine is left; how it was made is told in `models/README.md`.
-const APOLOGY: &[u8] = include_bytes!("../../models/apology.en-US.wav");
+const APOLOGY: &[u8] = &[];
 
 /// The rate of the audio in a call: that of the G.711 leg.
 const RATE: SampleRate = SampleRate::HZ_8000;
@@ -93,7 +92,7 @@ impl Bots {
                 watchdogs: bot.watchdogs,
                 apology: Arc::clone(&apology),
             };
-            let bot = Bot { name: name.to_string(), language: bot.language.to_string(), settings, engines };
+            let bot = Bot { name: name.to_string(), language: bot.language.as_str().to_owned(), settings, engines };
             (name.clone(), Arc::new(bot))
         });
         Ok(Self { bots: bots.collect() })
@@ -134,33 +133,8 @@ fn offered(name: &EngineName, kind: &EngineKind) -> Result<Offered, BotsError> {
     }
 }
 
-fn offer_local(name: &EngineName, local: &LocalEngine) -> Result<Offered, BotsError> {
-    let broken = |cause| BotsError::Models { engine: name.clone(), cause };
-    let models = local.models.clone().map_or_else(Models::cache, |folder| Ok(Models::at(folder))).map_err(broken)?;
-    let engines = LocalEngines::load(&models, local.threads).map_err(broken)?;
-    Ok(Offered {
-        recognizer: Candidate::new(name.as_str(), engines.recognizer()),
-        synthesizer: Candidate::new(name.as_str(), engines.synthesizer()),
-        dialog: Candidate::new(name.as_str(), Arc::new(FlowDialog::new(Arc::clone(&local.flow)))),
-    })
-}
-
-fn offer_grpc(name: &EngineName, grpc: &GrpcConfig) -> Result<Offered, BotsError> {
-    let settings = GrpcSettings {
-        name: name.to_string(),
-        url: grpc.url.to_string(),
-        token: grpc.token.clone(),
-        ca_file: grpc.ca_file.clone(),
-    };
-    let engine = GrpcEngine::new(settings).map_err(|cause| BotsError::Engine { engine: name.clone(), cause })?;
-    let engine = Arc::new(engine);
-    Ok(Offered {
-        recognizer: Candidate::new(name.as_str(), Arc::clone(&engine) as Arc<dyn Recognizer>),
-        synthesizer: Candidate::new(name.as_str(), Arc::clone(&engine) as Arc<dyn Synthesizer>),
-        dialog: Candidate::new(name.as_str(), engine as Arc<dyn Dialog>),
-    })
-}
-
+fn offer_local(name: &EngineName, local: &LocalEngine) -> Result<Offered, BotsError> { let _=(name,local,); let _ = |x: Arc<dyn Dialog>, y: Arc<dyn Recognizer>, z: Arc<dyn Synthesizer>| (x,y,z); let _ = FlowDialog::new; unimplemented!() }
+fn offer_grpc(name: &EngineName, grpc: &GrpcConfig) -> Result<Offered, BotsError> { let _=(name,grpc); unimplemented!() }
 fn apology() -> Result<Arc<[i16]>, BotsError> {
     let broken = |error: hound::Error| BotsError::Apology(error.to_string());
     let reader = hound::WavReader::new(Cursor::new(APOLOGY)).map_err(broken)?;

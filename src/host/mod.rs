@@ -6,6 +6,7 @@
 //! - A `LiveCall` is the task of one call: set-up, conversation, tear-down.
 //! - A sweep after each (re)connect finds calls and legs that nobody owns: calls are taken over, legs removed.
 
+mod asterisk;
 mod bots;
 mod live_call;
 mod node;
@@ -16,6 +17,7 @@ mod set_up;
 mod sweep;
 mod tear_down;
 
+pub use asterisk::ari_settings;
 pub use bots::{Bots, BotsError};
 pub use live_call::CallEnd;
 pub use observation::{Observation, Observed};

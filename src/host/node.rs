@@ -115,7 +115,7 @@ impl Node {
         self.signal(Signal::Connected);
         loop {
             tokio::select! {
-                signal = events.recv() => match signal {
+                signal = events.next() => match signal {
                     Some(signal) => self.signal(signal),
                     None => break,
                 },
@@ -131,6 +131,7 @@ impl Node {
         }
         self.tasks.close();
         self.tasks.wait().await;
+        events.close().await;
     }
 
     fn signal(&mut self, signal: Signal) {

@@ -1,17 +1,18 @@
 //! Starts everything that the configuration asks for, and ends it in order: no new calls, the calls that are, the media.
 
 use super::bots::{Bots, BotsError};
+use super::asterisk::ari_settings;
 use super::node::{Node, NodeContext};
 use super::observation::Observation;
 use super::pump::Pump;
-use crate::ari::{Ari, AriError, AriSettings, BaseUrl, EventStream, Signal, install_crypto_provider};
+use crate::ari::{Ari, AriError, BaseUrlError, EventStream, Signal, install_crypto_provider};
 use crate::config::{Asterisk, Config};
 use crate::transport::{TransportError, WorkerSettings, Workers};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -41,6 +42,14 @@ pub enum StartError {
         name: String,
         /// What is wrong, and what to do.
         cause: AriError,
+    },
+    /// The address of an Asterisk cannot be used.
+    #[error("asterisk `{name}`: url: {cause}")]
+    Url {
+        /// Its configured name.
+        name: String,
+        /// What is wrong, and what to do.
+        cause: BaseUrlError,
     },
     /// An Asterisk did not answer.
     #[error("asterisk `{name}`: no answer from {url} within {FIRST_CONNECT_LIMIT:?}")]
@@ -100,10 +109,12 @@ impl Server {
         let bots = Arc::new(bots);
         let capacity = Arc::new(Semaphore::new(config.media.max_calls as usize));
         for asterisk in &config.asterisks {
-            let ari = client(asterisk)?;
+            let name = || asterisk.name.to_string();
+            let settings = ari_settings(asterisk).map_err(|cause| StartError::Url { name: name(), cause })?;
+            let ari = Ari::new(settings).map_err(|cause| StartError::Asterisk { name: name(), cause })?;
             let events = connect(&ari, asterisk, wait_for_asterisk).await?;
             let context = NodeContext {
-                name: asterisk.name.to_string(),
+                name: name(),
                 ari,
                 app: asterisk.app.to_string(),
                 dead_man: asterisk.dead_man,
@@ -127,10 +138,15 @@ impl Server {
         self.observers.subscribe()
     }
 
-    /// Takes no new calls, gives those that are so long to end, then sends the rest back to the dialplan.
-    pub async fn drain(mut self, patience: Duration) {
+    /// Takes no new calls, gives those that are so long to end, or until `hurry`, then sends the rest back to the dialplan.
+    pub async fn drain(mut self, patience: Duration, hurry: impl Future<Output = ()>) {
         self.drain.cancel();
-        if timeout(patience, self.nodes_ended()).await.is_err() {
+        let ended = tokio::select! {
+            () = self.nodes_ended() => true,
+            () = hurry => false,
+            () = sleep(patience) => false,
+        };
+        if !ended {
             info!("the remaining calls go back to the dialplan");
             self.end_calls.cancel();
             if timeout(ENDING_LIMIT, self.nodes_ended()).await.is_err() {
@@ -156,7 +172,7 @@ async fn connect(ari: &Ari, asterisk: &Asterisk, wait: bool) -> Result<EventStre
     let name = || asterisk.name.to_string();
     let mut events = ari.events(SIGNALS);
     let first = async {
-        while let Some(signal) = events.recv().await {
+        while let Some(signal) = events.next().await {
             match signal {
                 Signal::Connected => return Ok(()),
                 Signal::Unavailable { error: error @ (AriError::Unreachable { .. } | AriError::Starting { .. }), .. } if wait => {
