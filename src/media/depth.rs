@@ -147,3 +147,71 @@ impl DepthControl {
         std::mem::take(&mut self.growth_due)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Frames until a skip is due, of `frames` in which audio was ahead by what `margin` says of each.
+    fn frames_to_skip(frames: usize, margin: impl Fn(usize) -> i64, target: i64) -> Option<usize> {
+        let mut depth = DepthControl::default();
+        (0..frames).find(|frame| {
+            depth.note_margin(margin(*frame));
+            depth.end_frame(target);
+            depth.skip_due()
+        })
+    }
+
+    #[test]
+    fn a_frame_to_spare_is_skipped_after_ten_seconds_and_more_than_one_after_two() {
+        assert_eq!(frames_to_skip(2_000, |_| FRAME, 0), Some(499));
+        assert_eq!(frames_to_skip(2_000, |_| 2 * FRAME, 0), Some(99));
+        assert_eq!(frames_to_skip(2_000, |_| FRAME - 1, 0), None);
+        assert_eq!(frames_to_skip(2_000, |_| 2 * FRAME, 2 * FRAME), None, "what jitter demands is kept");
+    }
+
+    #[test]
+    fn a_frame_that_is_needed_now_and_then_is_kept() {
+        assert_eq!(frames_to_skip(5_000, |frame| if frame % 400 == 0 { 0 } else { FRAME }, 0), None);
+    }
+
+    #[test]
+    fn every_spare_frame_is_skipped_once() {
+        let mut depth = DepthControl::default();
+        for _ in 0..WINDOW {
+            depth.note_margin(4 * FRAME);
+            depth.end_frame(0);
+        }
+        let mut skips = 0;
+        while depth.skip_due() {
+            depth.note_skip();
+            skips += 1;
+        }
+        assert_eq!(skips, 3, "the last spare frame has to last longer");
+    }
+
+    #[test]
+    fn packets_that_come_too_late_again_and_again_ask_for_a_frame_more() {
+        let mut depth = DepthControl::default();
+        depth.note_late();
+        assert!(!depth.take_growth());
+        depth.note_late();
+        assert!(depth.take_growth());
+        assert!(!depth.take_growth());
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)]
+    fn jitter_is_the_mean_deviation_of_transit_times() {
+        let (mut jitter, base) = (InterarrivalJitter::default(), Instant::now());
+        for n in 0..1_000u64 {
+            // Every other packet is late by 8 ms: consecutive transit times differ by 8 ms.
+            jitter.note(n as i64 * FRAME, base + Duration::from_millis(n * 20 + n % 2 * 8));
+        }
+        assert!(jitter.time().abs_diff(Duration::from_millis(8)) < Duration::from_millis(1), "{:?}", jitter.time());
+        assert_eq!(jitter.target(), FRAME);
+        let before = jitter.time();
+        jitter.note(1_000_000, base + Duration::from_secs(21));
+        assert_eq!(jitter.time(), before, "a jump of the timestamps is no jitter");
+    }
+}

@@ -239,11 +239,15 @@ impl JitterBuffer {
             *slot = Slot::Missing;
             self.playout += 1;
         }
-        let played = (self.playout - position).max(0);
-        for (sample, position) in pcm.iter().zip(position..).skip(played as usize) {
-            let index = index(position);
-            self.pcm[index] = *sample;
-            self.slots[index] = Slot::Audio;
+        let played = (self.playout - position).clamp(0, pcm.len() as i64);
+        let (mut position, mut rest) = (position + played, &pcm[played as usize..]);
+        while !rest.is_empty() {
+            let start = index(position);
+            let (now, later) = rest.split_at(rest.len().min(CAPACITY - start));
+            self.pcm[start..start + now.len()].copy_from_slice(now);
+            self.slots[start..start + now.len()].fill(Slot::Audio);
+            position += now.len() as i64;
+            rest = later;
         }
         self.end = self.end.max(after);
     }
@@ -282,23 +286,19 @@ impl JitterBuffer {
         self.depth.note_skip();
     }
 
-    /// The next samples, as many as are alike and fit `out`.
+    /// The next samples: as many as are alike, fit `out` and lie together in the ring. At least one unless `out` is empty.
     pub fn take(&mut self, out: &mut [i16]) -> Run {
-        let kind = self.slots[index(self.playout)];
-        let mut taken = 0;
-        for sample in out {
-            let index = index(self.playout);
-            if self.slots[index] != kind {
-                break;
-            }
-            if kind == Slot::Audio {
-                *sample = self.pcm[index];
-            }
-            self.slots[index] = Slot::Missing;
-            self.playout += 1;
-            taken += 1;
+        let start = index(self.playout);
+        let slots = &mut self.slots[start..(start + out.len()).min(CAPACITY)];
+        // Of an empty slice nothing is taken, whatever the kind.
+        let kind = slots.first().copied().unwrap_or(Slot::Missing);
+        let taken = slots.iter().position(|slot| *slot != kind).unwrap_or(slots.len());
+        slots[..taken].fill(Slot::Missing);
+        if kind == Slot::Audio {
+            out[..taken].copy_from_slice(&self.pcm[start..start + taken]);
+            self.untouched = false;
         }
-        self.untouched &= kind != Slot::Audio;
+        self.playout += taken as i64;
         match kind {
             Slot::Audio => Run::Audio(taken),
             Slot::Quiet => Run::Quiet(taken),

@@ -299,9 +299,10 @@ fn reordered_packets_are_put_in_order_once_it_is_known_that_they_come() {
         let frames = frames_heard(&heard);
         assert_in_order(&frames);
         let missed = frames.windows(2).skip(1_000).filter(|pair| pair[1].0 != pair[0].0 + 1).count();
-        eprintln!("REORD {swapped_by} {stats:?}"); assert!(missed == 0 && stats.late <= 400, "{swapped_by}: {missed} frames were missed later on: {stats:?}");
-        
-        assert!(longest_delay(&frames) <= 60_000, "{}", longest_delay(&frames));
+        assert!(missed == 0 && stats.late <= 6, "{swapped_by}: {missed} frames were missed later on: {stats:?}");
+
+        assert_eq!(stats.lost, 0);
+        assert!(longest_delay(&frames) <= 80_000, "{}", longest_delay(&frames));
     }
 }
 
@@ -337,7 +338,7 @@ fn a_slow_drift_past_the_edge_of_a_frame_is_not_corrected_to_and_fro() {
     // For a minute or so packets come just before or just after they are needed.
     let (_, stats, _) = over(&Link { drift: 20.0, jitter: 1_000, phase: 1_500, ..CLEAN }, 30 * 3_000);
     let corrections = (stats.skipped_samples + stats.inserted_samples) / 160;
-    eprintln!("DRIFT {stats:?}"); assert!(corrections <= 800, "{corrections}: {stats:?}");
+    assert!(corrections <= 3, "{corrections}: {stats:?}");
 }
 
 #[test]
