@@ -1,5 +1,8 @@
 //! `arioso check` as a user and as a program sees it: what is printed where, and the exit code.
 
+// A test may panic where it goes wrong.
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -31,7 +34,15 @@ fn a_configuration_in_order_is_summed_up() {
     let folder = folder_with(GOOD);
     let output = arioso(folder.path(), &["check"]);
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
-    insta::assert_snapshot!(text(&output.stdout), @"");
+    insta::assert_snapshot!(text(&output.stdout), @r#"
+        arioso.toml is in order.
+          asterisk  pbx              http://127.0.0.1:8088, application "arioso"
+          media     127.0.0.1        ulaw to and from 127.0.0.1, ports 31000-31007, at most 500 calls
+          engine    lab              http://127.0.0.1:50051
+          engine    local            in this process
+          bot       reception        en-US; hears by lab, then local; speaks by local; converses by local
+          route     100              reception
+    "#);
 }
 
 #[test]
@@ -40,7 +51,10 @@ fn a_wrong_configuration_is_explained_on_standard_error() {
         folder_with(&GOOD.replace("greeting", "greting").replace("\"lab\", \"local\"", "\"labor\", \"local\""));
     let output = arioso(folder.path(), &["check"]);
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));
-    insta::assert_snapshot!(text(&output.stderr), @"");
+    insta::assert_snapshot!(text(&output.stderr), @r#"
+        arioso.toml:26:15: bots.reception.recognizer: there is no engine called "labor"; there is: lab, local
+        arioso.toml:29:1: bots.reception.greting: unknown key; did you mean "greeting"?
+    "#);
 }
 
 #[test]
@@ -48,7 +62,7 @@ fn a_configuration_that_is_not_there_is_one_clear_line() {
     let folder = tempfile::tempdir().unwrap();
     let output = arioso(folder.path(), &["check", "--config", "other.toml"]);
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));
-    insta::assert_snapshot!(text(&output.stderr), @"");
+    insta::assert_snapshot!(text(&output.stderr), @r#"arioso: cannot read the configuration other.toml: there is no such file; name it with --config, or start from the example in docs/configuration.md"#);
 }
 
 #[test]

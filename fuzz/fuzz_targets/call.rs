@@ -28,22 +28,58 @@ struct Scenario {
 enum Operation {
     Connected,
     /// So many frames of a tone this loud, or of nothing.
-    Caller { frames: u8, level: u8 },
+    Caller {
+        frames: u8,
+        level: u8,
+    },
     /// Time passes without frames.
-    Wait { tenths: u8 },
+    Wait {
+        tenths: u8,
+    },
     Dtmf(char),
-    Hypothesis { utterance: u8, stage: u8, text: String },
-    UtteranceEnded { utterance: u8 },
-    Speech { reply: u8, start_sample: i16, samples: u16 },
-    Mark { reply: u8, text_end: u8, sample: i16 },
-    SpeechDone { reply: u8 },
-    SpeechCancelled { reply: u8 },
-    Text { reply: u8, delta: String },
-    HangUp { reply: u8 },
-    Continue { reply: u8 },
-    DialogDone { reply: u8 },
-    Switched { service: u8 },
-    Exhausted { service: u8 },
+    Hypothesis {
+        utterance: u8,
+        stage: u8,
+        text: String,
+    },
+    UtteranceEnded {
+        utterance: u8,
+    },
+    Speech {
+        reply: u8,
+        start_sample: i16,
+        samples: u16,
+    },
+    Mark {
+        reply: u8,
+        text_end: u8,
+        sample: i16,
+    },
+    SpeechDone {
+        reply: u8,
+    },
+    SpeechCancelled {
+        reply: u8,
+    },
+    Text {
+        reply: u8,
+        delta: String,
+    },
+    HangUp {
+        reply: u8,
+    },
+    Continue {
+        reply: u8,
+    },
+    DialogDone {
+        reply: u8,
+    },
+    Switched {
+        service: u8,
+    },
+    Exhausted {
+        service: u8,
+    },
     CallerHungUp,
     EndRequested,
 }

@@ -416,6 +416,36 @@ fn the_built_in_reception_is_a_flow() {
     assert_eq!(reception().parts().intents.len(), 4);
 }
 
+// ---- documentation --------------------------------------------------------------------------------------------------
+
+/// The TOML blocks of the documentation.
+fn documented() -> Vec<&'static str> {
+    let text = include_str!("../../docs/configuration.md");
+    text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+#[test]
+fn the_documented_example_is_the_example() {
+    assert_eq!(documented()[0], EXAMPLE);
+}
+
+#[test]
+fn the_documented_defaults_are_the_defaults() {
+    let minimal = parse(&with_bot(&format!("{ASTERISK}{ROUTE}"))).unwrap();
+    let written = parse(documented()[1]).unwrap();
+    assert_eq!(written.warnings, []);
+    assert_eq!(written.asterisks, minimal.asterisks);
+    assert_eq!(written.media, minimal.media);
+    assert_eq!(written.engines, minimal.engines);
+    let bots = |config: &Config| config.bots.values().cloned().map(|bot| Bot { language: english(), ..bot }).collect();
+    let (written, minimal): (Vec<_>, Vec<_>) = (bots(&written), bots(&minimal));
+    assert_eq!(written, minimal);
+}
+
+fn english() -> Language {
+    Language::new("en").unwrap()
+}
+
 // ---- files ----------------------------------------------------------------------------------------------------------
 
 #[test]
