@@ -77,7 +77,8 @@ impl Bots {
             .map(|(name, kind)| Ok((name, offered(name, kind)?)))
             .collect::<Result<BTreeMap<_, _>, BotsError>>()?;
         let bots = config.bots.iter().map(|(name, bot)| {
-            let list = |names: &[EngineName]| -> Vec<&Offered> { names.iter().filter_map(|name| engines.get(name)).collect() };
+            let list =
+                |names: &[EngineName]| -> Vec<&Offered> { names.iter().filter_map(|name| engines.get(name)).collect() };
             let engines = EngineSet {
                 recognizers: list(&bot.recognizer).into_iter().map(|engine| engine.recognizer.clone()).collect(),
                 synthesizers: list(&bot.synthesizer).into_iter().map(|engine| engine.synthesizer.clone()).collect(),
@@ -133,8 +134,16 @@ fn offered(name: &EngineName, kind: &EngineKind) -> Result<Offered, BotsError> {
     }
 }
 
-fn offer_local(name: &EngineName, local: &LocalEngine) -> Result<Offered, BotsError> { let _=(name,local,); let _ = |x: Arc<dyn Dialog>, y: Arc<dyn Recognizer>, z: Arc<dyn Synthesizer>| (x,y,z); let _ = FlowDialog::new; unimplemented!() }
-fn offer_grpc(name: &EngineName, grpc: &GrpcConfig) -> Result<Offered, BotsError> { let _=(name,grpc); unimplemented!() }
+fn offer_local(name: &EngineName, local: &LocalEngine) -> Result<Offered, BotsError> {
+    let _ = (name, local);
+    let _ = |x: Arc<dyn Dialog>, y: Arc<dyn Recognizer>, z: Arc<dyn Synthesizer>| (x, y, z);
+    let _ = FlowDialog::new;
+    unimplemented!()
+}
+fn offer_grpc(name: &EngineName, grpc: &GrpcConfig) -> Result<Offered, BotsError> {
+    let _ = (name, grpc);
+    unimplemented!()
+}
 fn apology() -> Result<Arc<[i16]>, BotsError> {
     let broken = |error: hound::Error| BotsError::Apology(error.to_string());
     let reader = hound::WavReader::new(Cursor::new(APOLOGY)).map_err(broken)?;

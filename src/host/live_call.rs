@@ -290,7 +290,9 @@ fn log(event: &CallEvent) {
         CallEvent::Dtmf { digit } => info!(%digit, "key"),
         CallEvent::TurnEnded(timeline) => info!(reply = %timeline.reply, "turn: {timeline}"),
         CallEvent::EngineSwitched { service, from, to } => warn!(%service, from, to, "another engine took over"),
-        CallEvent::PlayoutOverflow { reply, samples } => warn!(%reply, samples, "more audio than can be queued: dropped"),
+        CallEvent::PlayoutOverflow { reply, samples } => {
+            warn!(%reply, samples, "more audio than can be queued: dropped")
+        }
         CallEvent::StaleMessage { service } => debug!(%service, "a message for something no longer current"),
         CallEvent::SpeechStarted { utterance } => debug!(%utterance, "the caller speaks"),
         CallEvent::Endpoint { utterance } => debug!(%utterance, "the caller has finished"),

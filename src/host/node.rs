@@ -197,13 +197,15 @@ impl Node {
             return self.turn_away(channel, "no-route");
         };
         let call = CallId::new(Uuid::new_v4().simple().to_string());
-        let ids = call.as_ref().and_then(|call| Some((self.context.media_leg_id(call)?, self.context.bridge_id(call)?)));
+        let ids =
+            call.as_ref().and_then(|call| Some((self.context.media_leg_id(call)?, self.context.bridge_id(call)?)));
         let (Some(call), Some((media, bridge))) = (call, ids) else {
             error!("an id of our own making is no valid id; is the application's name too long?");
             return self.turn_away(channel, "set-up-failed");
         };
         let (mailbox, events) = mpsc::channel(MAILBOX);
-        let registered = Registered { caller: channel.id.clone(), media: media.clone(), bridge: bridge.clone(), mailbox };
+        let registered =
+            Registered { caller: channel.id.clone(), media: media.clone(), bridge: bridge.clone(), mailbox };
         // Registered before the first request: its events can overtake the answer.
         self.channels.insert(channel.id.clone(), call.clone());
         self.channels.insert(media.clone(), call.clone());
@@ -298,7 +300,8 @@ impl Node {
             info!(%bridge, "removing a bridge without a call");
             self.tasks.spawn(tear_down::remove_bridge(Arc::clone(&self.context), bridge.clone()));
         }
-        let orphans: Vec<_> = survey.callers(&self.context).filter(|found| !self.channels.contains_key(&found.0.id)).collect();
+        let orphans: Vec<_> =
+            survey.callers(&self.context).filter(|found| !self.channels.contains_key(&found.0.id)).collect();
         for (channel, args) in orphans {
             info!(channel = %channel.id, "taking over a caller who was left in our application");
             self.take_call(channel, args, true);

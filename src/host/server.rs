@@ -1,7 +1,7 @@
 //! Starts everything that the configuration asks for, and ends it in order: no new calls, the calls that are, the media.
 
-use super::bots::{Bots, BotsError};
 use super::asterisk::ari_settings;
+use super::bots::{Bots, BotsError};
 use super::node::{Node, NodeContext};
 use super::observation::Observation;
 use super::pump::Pump;
@@ -175,7 +175,10 @@ async fn connect(ari: &Ari, asterisk: &Asterisk, wait: bool) -> Result<EventStre
         while let Some(signal) = events.next().await {
             match signal {
                 Signal::Connected => return Ok(()),
-                Signal::Unavailable { error: error @ (AriError::Unreachable { .. } | AriError::Starting { .. }), .. } if wait => {
+                Signal::Unavailable {
+                    error: error @ (AriError::Unreachable { .. } | AriError::Starting { .. }),
+                    ..
+                } if wait => {
                     warn!(asterisk = %asterisk.name, "{error}; waiting for it");
                 }
                 Signal::Unavailable { error, .. } => return Err(StartError::Asterisk { name: name(), cause: error }),

@@ -57,8 +57,11 @@ pub(super) async fn set_up(
     media: &CallHandle,
     milestones: &Milestones,
 ) -> Result<(), SetUpError> {
-    let (guarded, bridge, leg) =
-        tokio::join!(guard_caller(context, arrival), make_bridge(context, arrival), make_media_leg(context, arrival, media));
+    let (guarded, bridge, leg) = tokio::join!(
+        guard_caller(context, arrival),
+        make_bridge(context, arrival),
+        make_media_leg(context, arrival, media)
+    );
     guarded?;
     bridge?;
     leg?;
