@@ -154,10 +154,7 @@ impl Server {
                 self.nodes.shutdown().await;
             }
         }
-        // The nodes are gone, and with them every other owner; if not, dropping stops the threads without waiting.
-        if let Some(workers) = Arc::into_inner(self.workers)
-            && let Err(error) = workers.stop().await
-        {
+        if let Err(error) = self.workers.stop().await {
             warn!(%error, "stopping the media workers");
         }
     }

@@ -44,8 +44,8 @@ use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -93,7 +93,8 @@ impl WorkerSettings {
 #[derive(Debug)]
 pub struct Workers {
     workers: Vec<Worker>,
-    threads: Vec<Thread>,
+    /// Those that nobody has waited for yet.
+    threads: Mutex<Vec<Thread>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -114,8 +115,7 @@ impl Workers {
         let count = settings.worker_count()?;
         let (filled, batches) = mpsc::channel(count * BATCHES_PER_WORKER);
         let serials = Arc::new(AtomicU64::new(1));
-        let mut this =
-            Self { workers: Vec::with_capacity(count), threads: Vec::with_capacity(count), stop: Arc::default() };
+        let mut this = Self { workers: Vec::with_capacity(count), threads: Mutex::default(), stop: Arc::default() };
         for index in 0..count {
             // Within the range: there are no more workers than ports.
             let port = if settings.system_chooses_ports() { 0 } else { *settings.ports.start() + index as u16 };
@@ -134,7 +134,7 @@ impl Workers {
                 counters: Arc::clone(&counters),
                 stop: Arc::clone(&this.stop),
             };
-            this.threads.push(spawn(index, parts)?);
+            this.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(spawn(index, parts)?);
             this.workers.push(Worker { local, inbox, counters, serials: Arc::clone(&serials) });
         }
         Ok((this, batches))
@@ -152,15 +152,17 @@ impl Workers {
         &self.workers
     }
 
-    /// Stops all workers and waits until their threads have ended, 2 s at most. Calls that they still carry fall silent.
+    /// Stops all workers and waits until their threads have ended, 2 s at most. Calls that they still carry fall silent. Only the first
+    /// one to ask waits.
     ///
     /// # Errors
     /// [`TransportError::Stopped`] names a worker that had broken down, or did not end in time.
-    pub async fn stop(mut self) -> Result<(), TransportError> {
+    pub async fn stop(&self) -> Result<(), TransportError> {
         self.stop.store(true, Ordering::Relaxed);
         let deadline = tokio::time::Instant::now() + STOP_WITHIN;
         let mut outcome = Ok(());
-        for (thread, worker) in std::mem::take(&mut self.threads).into_iter().zip(&self.workers) {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for (thread, worker) in threads.into_iter().zip(&self.workers) {
             let local = worker.local_addr();
             let clean = match tokio::time::timeout_at(deadline, thread.ended).await {
                 // It has ended, so this does not wait.

@@ -5,7 +5,7 @@
 
 use super::error::TransportError;
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::{IpTos, Ipv6TClass, RcvBuf};
+use nix::sys::socket::sockopt::{Ipv4Tos, Ipv6TClass, RcvBuf};
 use nix::sys::socket::{
     MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, getsockopt, recvmmsg, setsockopt,
 };
@@ -37,7 +37,7 @@ pub(super) fn bind(listen: IpAddr, port: u16) -> Result<UdpSocket, TransportErro
     socket.set_nonblocking(true).map_err(failed)?;
     // Both are improvements, not needs.
     let marked = match listen {
-        IpAddr::V4(_) => setsockopt(&socket, IpTos, &EXPEDITED_FORWARDING.into()),
+        IpAddr::V4(_) => setsockopt(&socket, Ipv4Tos, &EXPEDITED_FORWARDING.into()),
         IpAddr::V6(_) => setsockopt(&socket, Ipv6TClass, &EXPEDITED_FORWARDING.into()),
     };
     if let Err(error) = marked {

@@ -3,7 +3,10 @@
 use super::*;
 use crate::audio::SampleRate;
 use crate::audio::g711::Law;
-use crate::call::{BargeIn, CallId, CallSettings, Endpointing, NoInput, Watchdogs};
+use crate::call::{
+    BargeIn, CallId, CallSettings, DialogCommand, DialogEvent, Endpointing, Input, NoInput, Output, SynthesizerEvent,
+    Watchdogs,
+};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Instant;
 
@@ -155,7 +158,7 @@ async fn no_packet_is_sent_before_a_leg_is_attached_and_none_after_the_call_is_r
     assert_eq!(peer.packets_waiting(), 0, "while another call went on for five frames");
     assert!(call.remove().await.is_none(), "it is gone");
     assert!(matches!(call.attach(peer.leg(Law::Mu)).await, Err(TransportError::CallGone)));
-    call.input(crate::call::Input::Connected).await.unwrap();
+    call.input(Input::Connected).await.unwrap();
     wait_for(&worker, |stats| stats.stale_messages == 1).await;
     workers.stop().await.unwrap();
 }
@@ -192,6 +195,100 @@ async fn what_is_no_rtp_is_counted_and_the_call_goes_on() {
     assert_eq!((stats.malformed_packets, stats.stranger_packets), (4, 0));
     peer.receive();
     assert_eq!(call.remove().await.unwrap().receive.received, 1);
+    workers.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_caller_says_arrives_in_batches_with_its_position() {
+    let (workers, mut batches) = one_worker();
+    let (worker, peer) = (workers.assign(), Peer::new());
+    let call = add(&worker).await;
+    call.attach(peer.leg(Law::Mu)).await.unwrap();
+    call.input(Input::Connected).await.unwrap();
+    // Loud packets, one for each that is received: the peer keeps time with the worker.
+    let target = worker.local_addr();
+    let loud = std::thread::spawn(move || {
+        for sequence in 0..50 {
+            peer.receive();
+            let mut datagram = rtp(sequence);
+            datagram[12..].fill(0x80);
+            peer.0.send_to(&datagram, target).unwrap();
+        }
+    });
+    let mut expected = 0;
+    let heard = async {
+        while let Some(batch) = batches.recv().await {
+            for (key, start_sample, pcm) in batch.frames() {
+                assert_eq!((key, start_sample, pcm.len()), (call.key(), expected, 160));
+                expected += 160;
+                if pcm.iter().all(|&sample| sample > 30_000) {
+                    return;
+                }
+                assert!(pcm[0] == 0 || pcm[159] > 30_000, "silence, or the beginning of the caller's audio");
+            }
+        }
+        panic!("the worker has ended");
+    };
+    tokio::time::timeout(GENEROUS, heard).await.expect("the caller is heard");
+    loud.join().unwrap();
+    workers.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_engines_say_is_heard_at_the_far_end() {
+    let (workers, _batches) = one_worker();
+    let (worker, peer) = (workers.assign(), Peer::new());
+    let (outputs, mut taken) = mpsc::channel(64);
+    let new = NewCall { call: CallId::new("test").unwrap(), settings: settings(), outputs };
+    let call = worker.add(new).await.unwrap();
+    call.attach(peer.leg(Law::A)).await.unwrap();
+    call.input(Input::Connected).await.unwrap();
+    // Without a greeting the dialogue is asked to open the conversation, and its text goes to the synthesiser.
+    let reply = loop {
+        match taken.recv().await.expect("the call is alive") {
+            Output::Dialog(DialogCommand::Notice { reply, .. }) => break reply,
+            other => assert!(matches!(other, Output::Event(_)), "{other:?}"),
+        }
+    };
+    call.input(Input::Dialog(DialogEvent::Text { reply, delta: "Good morning.".to_owned() })).await.unwrap();
+    call.input(Input::Dialog(DialogEvent::Done { reply })).await.unwrap();
+    while !matches!(taken.recv().await.expect("the call is alive"), Output::Synthesizer(_)) {}
+    let pcm = vec![8_000; 1_600];
+    call.input(Input::Synthesizer(SynthesizerEvent::Audio { reply, start_sample: 0, pcm })).await.unwrap();
+    let mut spoken = [0; 160];
+    Law::A.encode(&[8_000; 160], &mut spoken);
+    let deadline = Instant::now() + GENEROUS;
+    while peer.receive().0.payload != spoken {
+        assert!(Instant::now() < deadline, "the reply is not heard");
+    }
+    workers.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_whose_owner_does_not_take_its_outputs_falls_silent_and_says_so() {
+    let (workers, _batches) = one_worker();
+    let (worker, peer, other_peer) = (workers.assign(), Peer::new(), Peer::new());
+    let (outputs, mut taken) = mpsc::channel(1);
+    let new = NewCall { call: CallId::new("test").unwrap(), settings: settings(), outputs };
+    let call = worker.add(new).await.unwrap();
+    let other = add(&worker).await;
+    call.attach(peer.leg(Law::Mu)).await.unwrap();
+    other.attach(other_peer.leg(Law::Mu)).await.unwrap();
+    peer.receive();
+    // Each of these makes the call ask the dialogue something.
+    call.input(Input::Connected).await.unwrap();
+    for _ in 0..4 {
+        call.input(Input::Dtmf('1')).await.unwrap();
+    }
+    wait_for(&worker, |stats| stats.calls_out_of_control == 1).await;
+    while tokio::time::timeout(GENEROUS, taken.recv()).await.expect("the outputs end").is_some() {}
+    peer.packets_waiting();
+    other_peer.packets_waiting();
+    for _ in 0..5 {
+        other_peer.receive();
+    }
+    assert_eq!(peer.packets_waiting(), 0, "while the other call went on for five frames");
+    assert!(call.remove().await.is_some(), "its statistics are still there");
     workers.stop().await.unwrap();
 }
 
@@ -275,7 +372,7 @@ async fn after_the_stop_everything_says_so() {
     let local = worker.local_addr();
     workers.stop().await.unwrap();
     let stopped = |error: TransportError| matches!(error, TransportError::Stopped { local: l } if l == local);
-    assert!(stopped(call.input(crate::call::Input::Connected).await.unwrap_err()));
+    assert!(stopped(call.input(Input::Connected).await.unwrap_err()));
     assert!(stopped(call.attach(peer.leg(Law::Mu)).await.unwrap_err()));
     assert!(call.remove().await.is_none());
     while batches.recv().await.is_some() {}
