@@ -1,0 +1,92 @@
+//! The local Asterisk itself: several at once, killed, started again, and nothing left over.
+
+use crate::shared::{SOON, asterisk, settings};
+use arioso::bench::asterisk::{LocalAsterisk, LocalAsteriskError, LocalAsteriskSettings};
+use arioso::bench::caller::{Caller, CallerSettings, Party, Q850Cause};
+use std::time::Instant;
+
+#[tokio::test]
+async fn two_instances_live_side_by_side_and_leave_nothing() {
+    let first = LocalAsterisk::start(settings()).await.unwrap();
+    let second = LocalAsterisk::start(settings()).await.unwrap();
+    assert_ne!(first.sip_address(), second.sip_address());
+    assert_ne!(first.ari_password(), second.ari_password());
+    let on_first = Caller::call(CallerSettings::new(first.sip_address(), "901")).await.unwrap();
+    assert_eq!(first.channels().await.unwrap().len(), 1);
+    assert!(second.channels().await.unwrap().is_empty());
+    let left = second.wait_until_empty(std::time::Duration::ZERO).await;
+    assert!(left.is_ok(), "{left:?}");
+    let left = first.wait_until_empty(std::time::Duration::ZERO).await.unwrap_err();
+    assert!(matches!(&left, LocalAsteriskError::LeftOver { left, .. } if left.channels.len() == 1), "{left}");
+    on_first.hang_up().await.unwrap();
+    first.wait_until_empty(SOON).await.unwrap();
+    let folder = second.folder().to_owned();
+    second.stop();
+    assert!(!folder.exists());
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+    assert!(!mounts.contains(folder.to_str().unwrap()), "{mounts}");
+    assert!(first.cli("core show version").await.unwrap().contains(first.version()));
+}
+
+#[tokio::test]
+async fn a_killed_asterisk_says_nothing_and_comes_back_the_same() {
+    let mut asterisk = LocalAsterisk::start(settings()).await.unwrap();
+    let (sip, password) = (asterisk.sip_address(), asterisk.ari_password().to_owned());
+    let call = Caller::call(CallerSettings::new(sip, "901")).await.unwrap();
+    asterisk.kill();
+    assert!(matches!(asterisk.cli("core show version").await, Err(LocalAsteriskError::Console { .. })));
+    assert_eq!(call.hung_up(), None);
+    asterisk.start_again().await.unwrap();
+    assert_eq!((asterisk.sip_address(), asterisk.ari_password()), (sip, &*password));
+    assert!(asterisk.channels().await.unwrap().is_empty());
+    let again = Caller::call(CallerSettings::new(sip, "901")).await.unwrap();
+    // The new Asterisk does not know the call, and says so to its BYE.
+    assert_eq!(call.hang_up().await.unwrap().by, Party::Caller);
+    assert_eq!(again.hang_up().await.unwrap().by, Party::Caller);
+}
+
+#[tokio::test]
+async fn without_arioso_the_dialplan_says_so_and_hangs_up_with_its_own_cause() {
+    let settings = LocalAsteriskSettings { app: "somebody-else".to_owned(), ..settings() };
+    let asterisk = LocalAsterisk::start(settings).await.unwrap();
+    let call = Caller::call(CallerSettings::new(asterisk.sip_address(), "100")).await.unwrap();
+    call.wait_for_voice(call.dialled_at(), SOON).await.unwrap();
+    let end = call.wait_hung_up(SOON).await.unwrap();
+    assert_eq!((end.by, end.cause), (Party::Asterisk, Some(Q850Cause(38))));
+    assert!(asterisk.log().contains("no Arioso is connected as \"somebody-else\""), "{}", asterisk.log());
+    asterisk.wait_until_empty(SOON).await.unwrap();
+}
+
+#[tokio::test]
+async fn it_starts_without_a_complaint_of_asterisk() {
+    let asterisk = LocalAsterisk::start(settings()).await.unwrap();
+    let log = asterisk.log();
+    let complaints: Vec<&str> = log.lines().filter(|line| line.contains("ERROR") || line.contains("WARNING")).collect();
+    assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
+#[tokio::test]
+async fn ari_answers_to_the_password_in_the_file_and_to_no_other() {
+    use std::io::{Read, Write};
+    let asterisk = asterisk().await;
+    let password = std::fs::read_to_string(asterisk.ari_password_file()).unwrap();
+    assert_eq!(password, asterisk.ari_password());
+    for (password, status) in [(&*password, "200"), ("wrong", "401")] {
+        let address = asterisk.ari_url().strip_prefix("http://").unwrap().to_owned();
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let user = asterisk.ari_user();
+        write!(stream, "GET /ari/asterisk/ping?api_key={user}:{password} HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_app_name_that_would_break_the_dialplan_is_refused() {
+    let started = Instant::now();
+    let settings = LocalAsteriskSettings { app: "a,b".to_owned(), ..settings() };
+    let error = LocalAsterisk::start(settings).await.unwrap_err();
+    assert!(matches!(error, LocalAsteriskError::AppName { .. }), "{error}");
+    assert!(started.elapsed() < SOON);
+}

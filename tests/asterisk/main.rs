@@ -1,0 +1,9 @@
+//! Tests against a real Asterisk. They need root (or `sudo` without a question) and are never skipped: where no
+//! Asterisk can be had they fail and say why.
+//!
+//! One instance serves all tests of this binary that can share it; it starts with the first of them and is gone with
+//! the process. A test that breaks Asterisk starts one of its own.
+
+mod caller;
+mod instance;
+mod shared;
