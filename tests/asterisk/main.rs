@@ -4,6 +4,7 @@
 //! One instance serves all tests of this binary that can share it; it starts with the first of them and is gone with
 //! the process. A test that breaks Asterisk starts one of its own.
 
+mod arioso;
 mod caller;
 mod instance;
 mod shared;
