@@ -223,23 +223,31 @@ mod tests {
         }
     }
 
+    /// The recommendation puts each decoder value in the middle between the two decision values around it.
     #[test]
-    fn every_sample_becomes_the_nearest_code() {
+    fn every_code_stands_for_the_interval_around_its_value() {
         for law in [Law::Mu, Law::A] {
-            let mut levels: Vec<i32> = (0..=255).map(|code| i32::from(decode_one(law, code))).collect();
-            levels.sort_unstable();
+            let mut intervals = [(i32::MAX, i32::MIN); 256];
+            let mut previous = i32::MIN;
             for sample in i16::MIN..=i16::MAX {
-                let decoded = i32::from(decode_one(law, encode_one(law, sample)));
-                let sample = i32::from(sample);
-                let above = levels.partition_point(|level| *level < sample);
-                let nearest = levels[above.saturating_sub(1)..(above + 1).min(256)]
-                    .iter()
-                    .map(|level| (level - sample).abs())
-                    .min()
-                    .unwrap();
-                // The encoders drop the bits below their scale, so a sample just short of an interval's edge may go either way.
-                let slack = if law == Law::Mu { 3 } else { 1 };
-                assert!((decoded - sample).abs() <= nearest + slack, "{law:?} {sample} became {decoded}");
+                let code = encode_one(law, sample);
+                let value = i32::from(decode_one(law, code));
+                assert!(value >= previous, "{law:?}: {value} follows {previous} at {sample}");
+                previous = value;
+                let (lowest, highest) = &mut intervals[usize::from(code)];
+                *lowest = (*lowest).min(i32::from(sample));
+                *highest = (*highest).max(i32::from(sample));
+            }
+            for code in 0..=255u8 {
+                let (lowest, highest) = intervals[usize::from(code)];
+                let value = i32::from(decode_one(law, code));
+                let middle = (lowest + highest) / 2;
+                // The outermost intervals also take what is clipped, and µ-law's zero is shared by two halves.
+                let special = lowest == i32::from(i16::MIN) || highest == i32::from(i16::MAX) || value == 0;
+                assert!(
+                    special || (middle - value).abs() <= 1,
+                    "{law:?} {code:#04x}: {value} for {lowest}..={highest}"
+                );
             }
         }
     }

@@ -1,6 +1,9 @@
 //! Audio values: sample rates, frames, codecs. Samples are signed 16-bit linear PCM, one channel, everywhere inside.
 
 pub mod g711;
+mod resample;
+
+pub use resample::Resampler;
 
 use std::time::Duration;
 
@@ -16,6 +19,8 @@ impl SampleRate {
     pub const HZ_8000: Self = Self(8_000);
     /// Wideband; what most recognisers were trained on.
     pub const HZ_16000: Self = Self(16_000);
+    /// What many synthetic voices speak at.
+    pub const HZ_22050: Self = Self(22_050);
 
     /// A rate between 8,000 and 48,000 Hz that divides into whole frames of 20 ms; `None` for any other.
     pub const fn new(hz: u32) -> Option<Self> {

@@ -1,1 +1,3 @@
-//! To be written.
+//! Bytes to values and back, without a socket: what is malformed is refused here, and nothing behind has to look again.
+
+pub mod rtp;
