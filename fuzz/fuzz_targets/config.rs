@@ -1,4 +1,5 @@
-//! Any text as a configuration and as a flow file: it is read or refused with places that exist, and a secret does not show.
+//! Any text as a configuration and as a flow file: it is read, or refused with places that exist, and a secret does not
+//! show.
 #![no_main]
 
 use arioso::config::{Config, ConfigError, FoundFile, Surroundings, parse_flow};

@@ -1,4 +1,5 @@
-//! Reading TOML key by key: every value knows its place, every problem is kept, and what nobody asked for is an unknown key.
+//! Reading TOML key by key: every value knows its place, every problem is kept, and what nobody asked for is an unknown
+//! key.
 
 use super::error::{Caution, Fault, Place, Problem, Warning};
 use super::surroundings::Surroundings;

@@ -94,7 +94,9 @@ fn read_grpc(section: &Section<'_, '_>) -> Option<GrpcEngine> {
         section.warn("url", Caution::SecretInTheClear);
     }
     if ca_file.is_some() && !url.is_encrypted() {
-        section.problem("ca_file", invalid(url.as_str(), "is not encrypted, so there is nothing to check with a certificate; write https://, or take ca_file out"));
+        let why =
+            "is not encrypted, so there is nothing to check with a certificate; write https://, or take ca_file out";
+        section.problem("ca_file", invalid(url.as_str(), why));
     }
     Some(GrpcEngine { url, token, ca_file })
 }

@@ -11,7 +11,8 @@ use std::path::PathBuf;
 pub enum ConfigError {
     /// The file itself cannot be read.
     #[error(
-        "cannot read the configuration {}: {cause}; name it with --config, or start from the example in docs/configuration.md",
+        "cannot read the configuration {}: {cause}; name it with --config, or start from the example in \
+         docs/configuration.md",
         path.display()
     )]
     Read {
@@ -266,7 +267,10 @@ pub enum Caution {
         advertise: std::net::IpAddr,
     },
     /// A secret that is none.
-    #[error("every user of this machine can read {}; take that away with: chmod o-r {}", path.display(), path.display())]
+    #[error(
+        "every user of this machine can read {}; take that away with: chmod o-r {}",
+        path.display(), path.display()
+    )]
     SecretReadableByAll {
         /// The file.
         path: PathBuf,

@@ -5,9 +5,9 @@
 //!                                          └─▶ every problem, with its place ─▶ ConfigError
 //! ```
 //!
-//! A section's reader asks for the keys that it knows ([`document::Section`]); what nobody asked for is an unknown key. Reading goes on
-//! after a problem, so that all of them are reported at once. Files and environment variables are reached through
-//! [`Surroundings`] only: everything else is a pure function of the text.
+//! A section's reader asks for the keys that it knows (`document::Section`); what nobody asked for is an unknown key.
+//! Reading goes on after a problem, so that all of them are reported at once. Files and environment variables are
+//! reached through [`Surroundings`] only: everything else is a pure function of the text.
 
 mod asterisk;
 mod bots;

@@ -68,7 +68,7 @@ name!(
     MAX_NAME_BYTES
 );
 name!(
-    /// Our application in an Asterisk: the first argument of `Stasis()`. A part of an address and of a dialplan context.
+    /// Our application in an Asterisk: the first argument of `Stasis()`. Part of addresses and of a dialplan context.
     AppName,
     MAX_APP_BYTES
 );

@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::audio::g711::Law;
-use crate::call::{BargeIn, DialplanTarget, Endpointing, NoInput, Watchdogs};
-use crate::flow::Then;
+use crate::call::{
+    BargeIn, DialogCommand, DialogEvent, DialplanTarget, Endpointing, NoInput, ReplyId, UtteranceIndex, Watchdogs,
+};
+use crate::flow::{Conversation, Then};
 use insta::assert_snapshot;
 use std::io;
 use std::net::IpAddr;
@@ -412,8 +414,24 @@ fn faults_in_a_flow_file_have_their_place_in_that_file() {
 }
 
 #[test]
-fn the_built_in_reception_is_a_flow() {
-    assert_eq!(reception().parts().intents.len(), 4);
+fn the_built_in_reception_understands_what_callers_say() {
+    for (said, answer) in [
+        ("Sales, please.", "I understood: Sales, please. I would put you through to our sales team now."),
+        ("I want to buy a phone.", "I understood: I want to buy a phone. I would put you through to our sales team"),
+        ("Can you help? My telephone is broken.", "I understood: Can you help? My telephone is broken. I would put"),
+        ("The help desk", "I understood: The help desk. I would put you through to our support team now."),
+        ("What are your opening hours?", "I understood: What are your opening hours. We are open from Monday"),
+        ("When do you close today", "I understood: When do you close today. We are open from Monday"),
+        ("No, thank you. Bye-bye!", "Thank you for calling. Goodbye."),
+        ("Good bye.", "Thank you for calling. Goodbye."),
+        ("No problem.", "I heard: No problem. I can help you with sales, support, or our opening hours."),
+        ("I would like a pizza", "I heard: I would like a pizza. I can help you with sales, support, or our opening"),
+    ] {
+        let turn = DialogCommand::UserTurn { utterance: UtteranceIndex(0), text: said.to_owned(), reply: ReplyId(1) };
+        let events = Conversation::new(reception()).step(&turn);
+        let Some(DialogEvent::Text { delta, .. }) = events.first() else { panic!("\"{said}\": {events:?}") };
+        assert!(delta.starts_with(answer), "\"{said}\" was answered with \"{delta}\"");
+    }
 }
 
 // ---- documentation --------------------------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ use super::words::normalized_words;
 use crate::call::{DialogAction, DialogCommand, DialogEvent, DialogNotice, ReplyId};
 use std::sync::Arc;
 
-/// What a bot says when it has a prompt for nothing else.
-const MAX_FAILURES_WITHOUT_PROMPT: usize = 3;
+/// How often the caller may get no further when the flow has no prompt for it.
+const FAILURES_WITHOUT_PROMPT: usize = 3;
 
 /// The conversation with one caller.
 #[derive(Clone, Debug)]
@@ -60,8 +60,8 @@ impl Conversation {
         say(Some(&intent.answer), heard, intent.then.clone(), reply)
     }
 
-    /// Failures are counted whatever their kind, so that a caller who is now silent and now unintelligible does not stay for
-    /// ever. `counted` is how many of this kind the call has seen in a row: more than we know of, if we have just
+    /// Failures are counted whatever their kind, so that a caller who is now silent and now unintelligible does not stay
+    /// for ever. `counted` is how many of this kind the call has seen in a row: more than we know of, if we have just
     /// taken over from another engine.
     fn fail(&mut self, failure: Failure<'_>, counted: u32, reply: ReplyId) -> Vec<DialogEvent> {
         self.failures = self.failures.saturating_add(1).max(counted);
@@ -75,7 +75,7 @@ impl Conversation {
         match prompts.get(attempt - 1) {
             Some(prompt) => say(Some(prompt), heard, Then::Listen, reply),
             // A kind without any prompt: stay silent for a while instead of hanging up at once.
-            None if prompts.is_empty() && attempt < MAX_FAILURES_WITHOUT_PROMPT => say(None, "", Then::Listen, reply),
+            None if prompts.is_empty() && attempt < FAILURES_WITHOUT_PROMPT => say(None, "", Then::Listen, reply),
             None => say(Some(&parts.give_up), "", Then::HangUp, reply),
         }
     }

@@ -28,8 +28,8 @@ impl Phrase {
         Ok(Self { words })
     }
 
-    /// How well the phrase fits anywhere in `words` (as [`normalized_words`] gives them): more matched letters are better,
-    /// exact words better than near ones. `None` if it is not there.
+    /// How well the phrase fits anywhere in `words` (as [`normalized_words`] gives them): more matched letters are
+    /// better, exact words better than near ones. `None` if it is not there.
     pub(super) fn fit(&self, words: &[String]) -> Option<Fit> {
         (0..words.len()).filter_map(|start| self.fit_from(&words[start..])).max()
     }
