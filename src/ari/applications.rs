@@ -1,18 +1,13 @@
 //! Requests about our application: what it gets events of, which events it gets, whether its name is free.
 
 use super::events_socket::register_briefly;
-use super::{Ari, AriError, Application, AppName, ChannelId};
+use super::{AppName, Application, Ari, AriError, ChannelId};
 use serde::Serialize;
 use std::time::Duration;
 
 /// Events that come in numbers and that a voice-bot host has no use for.
-pub(super) const UNWANTED_EVENTS: [&str; 5] = [
-    "ChannelVarset",
-    "ChannelDialplan",
-    "ChannelCallerId",
-    "ChannelConnectedLine",
-    "DeviceStateChanged",
-];
+pub(super) const UNWANTED_EVENTS: [&str; 5] =
+    ["ChannelVarset", "ChannelDialplan", "ChannelCallerId", "ChannelConnectedLine", "DeviceStateChanged"];
 
 /// Who uses the name of an application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

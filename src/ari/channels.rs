@@ -157,11 +157,7 @@ impl Ari {
 
     /// Hands a channel back to the dialplan, at the target or, without one, at the priority after the `Stasis()` that
     /// brought it here; its `StasisEnd` follows.
-    pub async fn continue_in_dialplan(
-        &self,
-        id: &ChannelId,
-        target: Option<&DialplanTarget>,
-    ) -> Result<(), AriError> {
+    pub async fn continue_in_dialplan(&self, id: &ChannelId, target: Option<&DialplanTarget>) -> Result<(), AriError> {
         #[derive(Default, Serialize)]
         struct Parameters<'a> {
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -266,7 +262,8 @@ impl Ari {
 
     /// Places a call. What becomes of it comes as events.
     ///
-    /// [`AriError::Failed`] means that the endpoint cannot be reached; [`AriError::AlreadyExists`] that the id is in use.
+    /// [`AriError::Failed`] means that the endpoint cannot be reached; [`AriError::AlreadyExists`] that the id is in use,
+    /// or, in Asterisk 22.10 after such an answer on the same connection, anything: use an id that cannot be in use.
     pub async fn originate(&self, call: &Originate) -> Result<Channel, AriError> {
         #[derive(Default, Serialize)]
         #[serde(rename_all = "camelCase")]

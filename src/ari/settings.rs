@@ -31,7 +31,13 @@ pub struct AriSettings {
 
 impl AriSettings {
     /// Settings with the usual limits: 10 s a request, 32 requests at a time, the system's certificates.
-    pub fn new(name: impl Into<String>, url: BaseUrl, username: impl Into<String>, password: Secret, app: AppName) -> Self {
+    pub fn new(
+        name: impl Into<String>,
+        url: BaseUrl,
+        username: impl Into<String>,
+        password: Secret,
+        app: AppName,
+    ) -> Self {
         Self {
             name: name.into(),
             url,

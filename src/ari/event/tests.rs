@@ -127,7 +127,10 @@ fn events_without_use_are_unknown_whatever_their_fields_are() {
     };
     assert_eq!(unknown(fixture!("channel_varset")), "ChannelVarset");
     assert_eq!(unknown(fixture!("channel_dialplan")), "ChannelDialplan");
-    assert_eq!(unknown(r#"{"type":"FromTheFuture","channel":7,"peer":{"status":"x"},"cause":"none"}"#), "FromTheFuture");
+    assert_eq!(
+        unknown(r#"{"type":"FromTheFuture","channel":7,"peer":{"status":"x"},"cause":"none"}"#),
+        "FromTheFuture"
+    );
 }
 
 #[test]
@@ -162,7 +165,9 @@ fn what_is_no_event_is_an_error() {
 
 #[test]
 fn a_malformed_event_says_which_and_where() {
-    let error = parse_event("{\"type\":\"ChannelDestroyed\",\n\"channel\":{\"id\":\"c\",\"name\":\"n\",\"state\":\"Up\"},\n\"cause\":\"sixteen\"}");
+    let error = parse_event(
+        "{\"type\":\"ChannelDestroyed\",\n\"channel\":{\"id\":\"c\",\"name\":\"n\",\"state\":\"Up\"},\n\"cause\":\"sixteen\"}",
+    );
     let text = error.unwrap_err().to_string();
     assert!(text.starts_with("malformed ChannelDestroyed") && text.contains("line 3"), "{text}");
 

@@ -39,8 +39,9 @@ struct Server {
 }
 
 impl Server {
-    /// Serves one `Script` after the other; the last one for ever.
-    async fn start(sockets: &'static [Script]) -> Self {
+    /// Follows one script after the other; the last one for ever.
+    async fn start(scripts: impl Into<Vec<Script>>) -> Self {
+        let scripts = scripts.into();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Requests::default();
@@ -55,7 +56,7 @@ impl Server {
                 let (method, path) = (words.next().unwrap(), words.next().unwrap());
                 requests.lock().unwrap().push(format!("{method} {path}"));
                 if head.to_ascii_lowercase().contains("upgrade: websocket") {
-                    let what = sockets[opened.min(sockets.len() - 1)];
+                    let what = scripts[opened.min(scripts.len() - 1)];
                     // A throw-away application is no use of the script.
                     let scripted = path.ends_with("app=arioso");
                     opened += usize::from(scripted);
@@ -150,7 +151,7 @@ async fn expect_connected(events: &mut EventStream) {
 
 #[tokio::test]
 async fn a_connection_checks_the_name_then_sets_the_filter_then_tells() {
-    let server = Server::start(&[Script::Send(&[STASIS_END])]).await;
+    let server = Server::start([Script::Send(&[STASIS_END])]).await;
     let mut events = server.ari().events(8);
     expect_connected(&mut events).await;
     assert_eq!(
@@ -165,7 +166,7 @@ async fn a_connection_checks_the_name_then_sets_the_filter_then_tells() {
 #[tokio::test]
 async fn unknown_and_malformed_messages_are_counted_and_do_not_end_the_socket() {
     let texts = &[UNKNOWN, "", "[]", r#"{"type":"StasisEnd"}"#, r#"{"type":"StasisEnd"}"#, STASIS_END];
-    let server = Server::start(&[Script::Send(texts)]).await;
+    let server = Server::start([Script::Send(texts)]).await;
     let mut events = server.ari().events(8);
     expect_connected(&mut events).await;
     let signal = events.next().await;
@@ -181,7 +182,7 @@ async fn unknown_and_malformed_messages_are_counted_and_do_not_end_the_socket() 
 
 #[tokio::test]
 async fn a_broken_or_closed_socket_is_opened_again() {
-    let server = Server::start(&[Script::Drop, Script::Close(1011), Script::Send(&[STASIS_END])]).await;
+    let server = Server::start([Script::Drop, Script::Close(1011), Script::Send(&[STASIS_END])]).await;
     let mut events = server.ari().events(8);
     expect_connected(&mut events).await;
     let signal = events.next().await;
@@ -199,7 +200,7 @@ async fn a_broken_or_closed_socket_is_opened_again() {
 
 #[tokio::test]
 async fn a_slow_consumer_costs_the_connection_and_never_the_reader() {
-    let server = Server::start(&[Script::Flood(STASIS_END), Script::Send(&[STASIS_END])]).await;
+    let server = Server::start([Script::Flood(STASIS_END), Script::Send(&[STASIS_END])]).await;
     let mut events = server.ari().events(4);
     // Nothing is received until the reader has given up on its own.
     while events.counts().overflows == 0 {
@@ -214,7 +215,7 @@ async fn a_slow_consumer_costs_the_connection_and_never_the_reader() {
 
 #[tokio::test]
 async fn a_peer_that_answers_no_ping_is_dead() {
-    let server = Server::start(&[Script::Freeze]).await;
+    let server = Server::start([Script::Freeze]).await;
     let mut events = server.ari().events(4);
     expect_connected(&mut events).await;
     // From here on nothing but time passes: let it run.
@@ -225,7 +226,7 @@ async fn a_peer_that_answers_no_ping_is_dead() {
 
 #[tokio::test]
 async fn a_wrong_password_is_told_from_a_server_that_is_not_there() {
-    let server = Server::start(&[Script::Refuse("401 Unauthorized"), Script::Send(&[])]).await;
+    let server = Server::start([Script::Refuse("401 Unauthorized"), Script::Send(&[])]).await;
     let mut events = server.ari().events(4);
     let signal = events.next().await;
     assert!(
@@ -251,14 +252,14 @@ async fn a_wrong_password_is_told_from_a_server_that_is_not_there() {
 
 #[tokio::test]
 async fn an_events_resource_that_is_not_there_is_told_too() {
-    let server = Server::start(&[Script::Refuse("404 Not Found")]).await;
+    let server = Server::start([Script::Refuse("404 Not Found")]).await;
     let signal = server.ari().events(4).next().await;
     assert!(matches!(&signal, Some(Signal::Unavailable { error: AriError::NoAri { .. }, .. })), "{signal:?}");
 }
 
 #[tokio::test]
 async fn a_name_in_use_is_not_taken_away_from_the_other_program() {
-    let server = Server::start(&[Script::Send(&[])]).await;
+    let server = Server::start([Script::Send(&[])]).await;
     *server.application.lock().unwrap() = Some(r#"{"name":"arioso"}"#);
     let signal = server.ari().events(4).next().await;
     assert!(matches!(&signal, Some(Signal::Unavailable { error: AriError::AppTaken { .. }, .. })), "{signal:?}");
@@ -269,14 +270,14 @@ async fn a_name_in_use_is_not_taken_away_from_the_other_program() {
 
 #[tokio::test]
 async fn calls_under_our_name_from_before_a_restart_are_taken_over() {
-    let server = Server::start(&[Script::Send(&[])]).await;
+    let server = Server::start([Script::Send(&[])]).await;
     *server.application.lock().unwrap() = Some(r#"{"name":"arioso","channel_ids":["c"]}"#);
     expect_connected(&mut server.ari().events(4)).await;
 }
 
 #[tokio::test]
 async fn a_replaced_application_is_told_and_not_fought_for() {
-    let server = Server::start(&[Script::Send(&[REPLACED])]).await;
+    let server = Server::start([Script::Send(&[REPLACED])]).await;
     let mut events = server.ari().events(4);
     expect_connected(&mut events).await;
     *server.application.lock().unwrap() = Some(r#"{"name":"arioso","channel_ids":["theirs"]}"#);
@@ -289,7 +290,7 @@ async fn a_replaced_application_is_told_and_not_fought_for() {
 #[tokio::test]
 async fn another_applications_replacement_is_not_ours() {
     let texts = &[r#"{"type":"ApplicationReplaced","application":"other"}"#, STASIS_END];
-    let server = Server::start(&[Script::Send(texts)]).await;
+    let server = Server::start([Script::Send(texts)]).await;
     let mut events = server.ari().events(4);
     expect_connected(&mut events).await;
     let signal = events.next().await;

@@ -161,10 +161,7 @@ async fn no_answer_is_a_time_out_that_names_the_request() {
     let channel = id("a");
     let done = ari.answer(&channel).await;
     drop(listener);
-    assert!(
-        matches!(&done, Err(AriError::Timeout { request, .. }) if request == "POST channels/a/answer"),
-        "{done:?}"
-    );
+    assert!(matches!(&done, Err(AriError::Timeout { request, .. }) if request == "POST channels/a/answer"), "{done:?}");
 }
 
 #[tokio::test]
