@@ -270,7 +270,8 @@ impl Ari {
 
     /// Places a call. What becomes of it comes as events.
     ///
-    /// [`AriError::Failed`] means that the endpoint cannot be reached; [`AriError::AlreadyExists`] that the id is in use.
+    /// [`AriError::Failed`] means that the endpoint cannot be reached; [`AriError::AlreadyExists`] that the id is in use,
+    /// or, in Asterisk 22.10 after such an answer on the same connection, anything: use an id that cannot be in use.
     pub async fn originate(&self, call: &Originate) -> Result<Channel, AriError> {
         #[derive(Default, Serialize)]
         #[serde(rename_all = "camelCase")]

@@ -21,7 +21,19 @@ pub enum AriError {
         /// What the operating system, TLS or HTTP said.
         cause: String,
     },
-    /// There is an HTTP server, and no ARI in it.
+    /// Somebody answers, but no encrypted connection comes about.
+    #[error(
+        "no TLS with Asterisk at {url}: {cause}; check that the port is that of tlsbindaddr in http.conf, that the certificate \
+         names the host of the URL, and that it is signed by an authority that this system or ca_file knows (a certificate \
+         that is its own authority, CA:TRUE, is not accepted)"
+    )]
+    Tls {
+        /// The configured address.
+        url: String,
+        /// What is wrong.
+        cause: String,
+    },
+    /// There is an HTTP server, and no ARI in it. While Asterisk starts this is so for a moment.
     #[error(
         "there is no ARI at {url}: check that ari.conf has enabled=yes, that res_ari.so and res_ari_events.so are loaded, \
          and that the path in the URL is the prefix of http.conf"
@@ -234,13 +246,27 @@ fn excerpt(body: &[u8]) -> String {
     if words.is_empty() { "empty answer".to_owned() } else { words.join(" ").chars().take(120).collect() }
 }
 
+/// The error for a connection that does not come about, or breaks.
+pub(super) fn connection_error(url: &str, error: &(dyn std::error::Error + 'static)) -> AriError {
+    let (url, cause) = (url.to_owned(), root_cause(error));
+    if is_tls(error) { AriError::Tls { url, cause } } else { AriError::Unreachable { url, cause } }
+}
+
 /// The innermost cause of an error: the outer ones only say "error sending request".
 pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    cause.to_string()
+    // What rustls says here is a paragraph with a link.
+    let ended = cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::UnexpectedEof);
+    if ended { "the connection ended".to_owned() } else { cause.to_string() }
+}
+
+/// Whether rustls made the error. Through the network it arrives inside of an `io::Error`, which hides it from `source`.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>() || wrapped.is_some_and(|inner| is_tls(inner)) || error.source().is_some_and(is_tls)
 }
 
 #[cfg(test)]
@@ -285,6 +311,15 @@ mod tests {
         assert_eq!(message(r#"{"error":"Allocation failed"}"#), "Allocation failed");
         assert_eq!(message("<h1>\n Oops </h1>"), "<h1> Oops </h1>");
         assert_eq!(message(""), "empty answer");
+    }
+
+    #[test]
+    fn a_certificate_problem_is_told_from_a_server_that_is_not_there() {
+        use std::io::{Error, ErrorKind};
+        let certificate = Error::other(Error::new(ErrorKind::InvalidData, rustls::Error::NoCertificatesPresented));
+        assert!(matches!(connection_error("https://pbx", &certificate), AriError::Tls { .. }));
+        let refused = Error::from(ErrorKind::ConnectionRefused);
+        assert!(matches!(connection_error("https://pbx", &refused), AriError::Unreachable { .. }));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use super::applications::UNWANTED_EVENTS;
 use super::backoff::Backoff;
-use super::error::{Asked, root_cause};
+use super::error::{Asked, connection_error, root_cause};
 use super::rest::CONNECT_TIMEOUT;
 use super::{AppUse, Ari, AriError, Event, EventError, parse_event};
 use futures_util::{SinkExt, StreamExt};
@@ -420,7 +420,7 @@ async fn open(ari: &Ari) -> Result<Socket, AriError> {
     match timeout(HANDSHAKE_TIMEOUT, handshake).await {
         Ok(Ok((socket, _))) => Ok(socket),
         Ok(Err(tungstenite::Error::Http(response))) => Err(refused(ari, &response)),
-        Ok(Err(error)) => Err(unreachable(root_cause(&error))),
+        Ok(Err(error)) => Err(connection_error(&url, &error)),
         Err(_) => Err(AriError::Timeout { request: "GET events".to_owned(), limit: HANDSHAKE_TIMEOUT }),
     }
 }

@@ -183,6 +183,12 @@ fn reach(info: &Result<super::AsteriskInfo, AriError>, settings: &AriSettings) -
             "start Asterisk; set enabled=yes, bindaddr and bindport in http.conf to what the URL says, then: module reload \
              http (see it with: http show status)",
         )],
+        Err(AriError::Tls { cause, .. }) => vec![Check::failed(
+            REACH,
+            format!("{url}: no TLS: {cause}"),
+            "check that the port is that of tlsbindaddr in http.conf and that the certificate names the host of the URL; set \
+             ca_file to the certificate of the authority that signed it",
+        )],
         Err(AriError::NoAri { .. }) => vec![Check::failed(
             REACH,
             format!("{url} is an HTTP server without ARI"),
@@ -248,8 +254,8 @@ async fn modules(ari: &Ari, checks: &mut Vec<Check>) {
         let state = found.map_or("is not loaded", |_| "is loaded, but does not run");
         let fix = format!("load it: module load {file}, and put load={file} into modules.conf");
         checks.push(match need {
-            Need::Always(what) => Check::failed(MODULES, format!("{file} {state}: {what}"), fix),
-            Need::Sometimes(what) => Check::warning(MODULES, format!("{file} {state}: {what}"), fix),
+            Need::Always(without) => Check::failed(MODULES, format!("{file} {state}: without it {without}"), fix),
+            Need::Sometimes(without) => Check::warning(MODULES, format!("{file} {state}: without it {without}"), fix),
         });
     }
     if checks.len() == before {
@@ -374,7 +380,9 @@ async fn dead_man(ari: &Ari, channel: &ChannelId) -> Check {
         Ok(Some(value)) if value.parse::<f64>().is_ok_and(|seconds| seconds > 0.0) => {
             Check::passed(DEAD_MAN, "a leg ends by itself when its server is gone")
         }
-        Ok(_) => Check::failed(DEAD_MAN, "the timer is accepted and not set: calls would outlive a dead server", fix),
+        Ok(_) | Err(AriError::Failed { .. }) => {
+            Check::failed(DEAD_MAN, "the timer is accepted and not set: calls would outlive a dead server", fix)
+        }
         Err(error) => Check::failed(DEAD_MAN, error.to_string(), fix),
     }
 }

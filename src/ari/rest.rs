@@ -3,7 +3,7 @@
 //! Several requests run side by side, because those that wait for a channel (answer, add to a bridge, set a variable)
 //! must not hold up the others. The typed requests are in `channels`, `bridges`, `applications` and `system`.
 
-use super::error::{Asked, root_cause};
+use super::error::{Asked, connection_error};
 use super::{AriError, AriSettings, tls};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Method};
@@ -68,8 +68,7 @@ impl Ari {
             // Without TLS no certificates are needed, and a bare machine has none.
             None => builder.tls_certs_only([]),
         };
-        let unusable =
-            |error: reqwest::Error| AriError::Unreachable { url: settings.url.to_string(), cause: root_cause(&error) };
+        let unusable = |error: reqwest::Error| connection_error(&settings.url.to_string(), &error);
         let client = builder.build().map_err(unusable)?;
         let login =
             client.get(settings.url.resource(&[])).basic_auth(&settings.username, Some(settings.password.expose()));
@@ -146,7 +145,7 @@ impl Ari {
         body: Option<Vec<u8>>,
     ) -> Result<Vec<u8>, AriError> {
         let url = self.settings.url.to_string();
-        let unreachable = |error: reqwest::Error| AriError::Unreachable { url: url.clone(), cause: root_cause(&error) };
+        let broken = |error: reqwest::Error| connection_error(&url, &error);
         // The semaphore is never closed; an error would only mean running without the bound.
         let _permit = self.permits.acquire().await.ok();
         let mut call = self.client.request(method, self.settings.url.resource(path));
@@ -157,10 +156,10 @@ impl Ari {
         if let Some(body) = body {
             call = call.header(CONTENT_TYPE, "application/json").body(body);
         }
-        let mut response = call.send().await.map_err(unreachable)?;
+        let mut response = call.send().await.map_err(broken)?;
         let status = response.status();
         let mut answer = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
             if answer.len() + chunk.len() > MAX_ANSWER {
                 let cause = format!("it is longer than {MAX_ANSWER} bytes");
                 return Err(AriError::BadResponse { request: request.to_owned(), cause });

@@ -65,10 +65,14 @@ fn write_report(text: &mut String, report: &Report, color: bool) {
     let widest = report.checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
     // Writing into a String cannot fail.
     let _ = writeln!(text, "{} ({})", report.asterisk, report.url);
-    for check in &report.checks {
+    // Several in a row that were skipped for the same reason are one line.
+    let alike = |a: &Check, b: &Check| a.outcome == Outcome::Skipped && a == &Check { name: a.name, ..b.clone() };
+    for group in report.checks.chunk_by(alike) {
+        let check = &group[0];
         let (word, paint, fix) = look_of(check);
         let word = if color { format!("\u{1b}[{paint}m{word:<4}\u{1b}[0m") } else { format!("{word:<4}") };
-        let _ = writeln!(text, "  {word}  {:<widest$}  {}", check.name, check.detail);
+        let name = if group.len() > 1 { format!("{} checks", group.len()) } else { check.name.to_owned() };
+        let _ = writeln!(text, "  {word}  {name:<widest$}  {}", check.detail);
         if let Some(fix) = fix {
             let _ = writeln!(text, "        {:<widest$}  fix: {fix}", "");
         }
@@ -120,6 +124,7 @@ mod tests {
                 ),
                 check("application", Outcome::Warning { fix: fix("nothing") }, "a program is connected as `arioso`"),
                 check("external media", Outcome::Skipped, "there is no events socket"),
+                check("dead-man timer", Outcome::Skipped, "there is no events socket"),
             ]),
             report(vec![check("reach ARI", Outcome::Passed, "http://127.0.0.1:8088 answers")]),
         ]
@@ -127,7 +132,20 @@ mod tests {
 
     #[test]
     fn a_table_is_aligned_and_tells_the_fix() {
-        insta::assert_snapshot!(table(&samples(), false), @"");
+        insta::assert_snapshot!(table(&samples(), false), @r"
+    pbx (http://127.0.0.1:8088)
+      ok    reach ARI       http://127.0.0.1:8088 answers
+      FAIL  modules         chan_rtp.so is not loaded
+                            fix: load it: module load chan_rtp.so
+      warn  application     a program is connected as `arioso`
+                            fix: nothing
+      skip  2 checks        there is no events socket
+      not ready: 1 check failed
+
+    pbx (http://127.0.0.1:8088)
+      ok    reach ARI  http://127.0.0.1:8088 answers
+      ready for calls
+    ");
     }
 
     #[test]
