@@ -4,6 +4,15 @@
 //! A session is a pair of bounded channels: requests in, events out. Opening one is quick or fails within the
 //! watchdogs. The end of the event channel means that the session is over; an `Err` in it says why it broke.
 
+pub mod failover;
+pub mod grpc;
+mod proto;
+pub mod server;
+mod tcp;
+mod token;
+
+pub use token::BearerToken;
+
 use crate::audio::SampleRate;
 use crate::call::{
     CallId, DialogCommand, DialogEvent, RecognizerCommand, RecognizerEvent, SynthesizerCommand, SynthesizerEvent,
