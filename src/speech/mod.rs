@@ -7,6 +7,13 @@
 pub mod failover;
 pub mod flow_dialog;
 pub mod local;
+pub mod grpc;
+mod proto;
+pub mod server;
+mod tcp;
+mod token;
+
+pub use token::BearerToken;
 
 use crate::audio::SampleRate;
 use crate::call::{

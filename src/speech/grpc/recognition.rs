@@ -1,0 +1,154 @@
+//! Recognition on the wire. Endpointing is the call's, so the engine may only speak of utterances that were begun, and
+//! end those that were ended.
+
+use super::session::{Contract, Received, Recent, Sent};
+use super::{accepted, call_context};
+use crate::call::{RecognizerCommand, RecognizerEvent, Stage, UtteranceIndex};
+use crate::speech::proto::{
+    self, AudioFormat, BeginUtterance, ClientEndpointing, DiscardUtterance, EndUtterance, Finish, Hypothesis,
+    HypothesisStage, RecognitionStart, RecognizeRequest, RecognizeResponse, UtteranceEndReason, UtteranceEnded,
+    recognition_start, recognize_request, recognize_response,
+};
+use crate::speech::{RecognizerRequest, SessionStart};
+use std::sync::Arc;
+
+/// One session.
+pub(super) struct Recognition {
+    format: AudioFormat,
+    sent: Arc<Sent>,
+    utterances: Recent<Utterance>,
+}
+
+/// What the engine has said of an utterance.
+#[derive(Debug, Default)]
+struct Utterance {
+    is_final: bool,
+    ended: bool,
+}
+
+impl Recognition {
+    pub(super) fn new(start: &SessionStart) -> Self {
+        Self { format: proto::linear16(start.rate), sent: Sent::new(), utterances: Recent::new() }
+    }
+
+    fn hypothesis(&mut self, hypothesis: Hypothesis) -> Result<Received<RecognizerEvent>, String> {
+        let index = hypothesis.utterance_index;
+        if !self.sent.is_open(index) {
+            return Err(format!("a hypothesis of utterance {index}, which was never begun"));
+        }
+        let stage = match hypothesis.stage() {
+            HypothesisStage::Partial => Stage::Partial,
+            HypothesisStage::EagerFinal => Stage::EagerFinal,
+            HypothesisStage::Final => Stage::Final,
+            HypothesisStage::Refined => Stage::Refined,
+            HypothesisStage::Unspecified => return Err(format!("a hypothesis of utterance {index} without a stage")),
+        };
+        let Some(utterance) = self.utterances.get(index) else { return Ok(Received::Nothing) };
+        match stage {
+            Stage::Final if utterance.is_final => return Err(format!("a second final of utterance {index}")),
+            Stage::Partial | Stage::EagerFinal if utterance.is_final => {
+                return Err(format!("a partial hypothesis of utterance {index} after its final"));
+            }
+            Stage::Refined if !utterance.is_final => {
+                return Err(format!("a refined hypothesis of utterance {index} before its final"));
+            }
+            Stage::Partial | Stage::EagerFinal | Stage::Final if utterance.ended => {
+                return Err(format!("a hypothesis of utterance {index} after its end"));
+            }
+            _ => {}
+        }
+        utterance.is_final |= stage == Stage::Final;
+        let best = hypothesis.alternatives.into_iter().next().unwrap_or_default();
+        if let Some(confidence) = best.confidence.filter(|confidence| !(0.0..=1.0).contains(confidence)) {
+            return Err(format!("a confidence of {confidence} in utterance {index}: it is 0 to 1, or not set"));
+        }
+        let utterance = UtteranceIndex(index);
+        let event = RecognizerEvent::Hypothesis { utterance, stage, text: best.text, confidence: best.confidence };
+        Ok(Received::Event(event))
+    }
+
+    fn utterance_ended(&mut self, ended: UtteranceEnded) -> Result<Received<RecognizerEvent>, String> {
+        let index = ended.utterance_index;
+        if !self.sent.is_open(index) {
+            return Err(format!("`utterance_ended` for utterance {index}, which was never begun"));
+        }
+        let Some(utterance) = self.utterances.get(index) else { return Ok(Received::Nothing) };
+        if std::mem::replace(&mut utterance.ended, true) {
+            return Err(format!("a second `utterance_ended` for utterance {index}"));
+        }
+        // The call has forgotten a discarded utterance and waits for nothing.
+        if ended.reason() == UtteranceEndReason::Discarded {
+            return Ok(Received::Nothing);
+        }
+        if !self.sent.is_closed(index) {
+            return Err(format!("`utterance_ended` for utterance {index} before `end_utterance`"));
+        }
+        if !utterance.is_final {
+            return Err(format!("utterance {index} ended without a final hypothesis"));
+        }
+        Ok(Received::Event(RecognizerEvent::UtteranceEnded { utterance: UtteranceIndex(index) }))
+    }
+}
+
+/// The first message.
+pub(super) fn start(start: &SessionStart) -> RecognizeRequest {
+    request(recognize_request::Payload::Start(RecognitionStart {
+        call: Some(call_context(start)),
+        format: Some(proto::linear16(start.rate)),
+        language_codes: vec![start.language.clone()],
+        partial_hypotheses: true,
+        endpointing: Some(recognition_start::Endpointing::Client(ClientEndpointing {})),
+        ..RecognitionStart::default()
+    }))
+}
+
+fn request(payload: recognize_request::Payload) -> RecognizeRequest {
+    RecognizeRequest { payload: Some(payload) }
+}
+
+impl Contract for Recognition {
+    type Command = RecognizerRequest;
+    type Event = RecognizerEvent;
+    type Request = RecognizeRequest;
+    type Response = RecognizeResponse;
+
+    fn sent(&self) -> Arc<Sent> {
+        Arc::clone(&self.sent)
+    }
+
+    fn request(command: RecognizerRequest, sent: &Sent) -> RecognizeRequest {
+        use recognize_request::Payload;
+        request(match command {
+            RecognizerRequest::Audio { start_sample, pcm } => Payload::Audio(proto::chunk(start_sample, &pcm)),
+            RecognizerRequest::Command(RecognizerCommand::BeginUtterance { utterance, start_sample }) => {
+                sent.open(utterance.0);
+                Payload::BeginUtterance(BeginUtterance { utterance_index: utterance.0, start_sample })
+            }
+            RecognizerRequest::Command(RecognizerCommand::EndUtterance { utterance, end_sample }) => {
+                sent.close(utterance.0);
+                Payload::EndUtterance(EndUtterance { utterance_index: utterance.0, end_sample })
+            }
+            RecognizerRequest::Command(RecognizerCommand::DiscardUtterance { utterance }) => {
+                Payload::DiscardUtterance(DiscardUtterance { utterance_index: utterance.0 })
+            }
+        })
+    }
+
+    fn finish() -> RecognizeRequest {
+        request(recognize_request::Payload::Finish(Finish {}))
+    }
+
+    fn response(&mut self, response: RecognizeResponse) -> Result<Received<RecognizerEvent>, String> {
+        use recognize_response::Payload;
+        match response.payload {
+            Some(Payload::Started(started)) => {
+                accepted(&started, &self.format)?;
+                Ok(Received::Started(started))
+            }
+            Some(Payload::Hypothesis(hypothesis)) => self.hypothesis(hypothesis),
+            Some(Payload::UtteranceEnded(ended)) => self.utterance_ended(ended),
+            Some(Payload::Warning(warning)) => Ok(Received::Warning(warning)),
+            Some(Payload::SpeechStarted(_) | Payload::Progress(_) | Payload::Usage(_)) | None => Ok(Received::Nothing),
+        }
+    }
+}
