@@ -1,9 +1,21 @@
 //! `arioso engine`: the reference engines over gRPC.
 
+use super::{UsageError, runtime, stop::StopSignals};
+use crate::call::Service;
+use crate::config::{parse_flow, reception};
+use crate::speech::BearerToken;
+use crate::speech::flow_dialog::FlowDialog;
+use crate::speech::local::LocalEngines;
+use crate::speech::local::models::ModelCache;
+use crate::speech::server::{Catalog, CatalogModel, CatalogVoice, EngineServer, ListenSettings, ServedEngines};
+use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tracing::info;
 
 /// The reference engines.
 #[derive(Clone, Debug, Args)]
@@ -23,10 +35,13 @@ pub enum EngineCommand {
 /// What `arioso engine serve` serves, and where.
 #[derive(Clone, Debug, Args)]
 pub struct EngineServeArgs {
-    /// Address and port to listen on.
+    /// Address and port to listen on. Beyond this machine a token is required.
     #[arg(long, value_name = "ADDRESS:PORT", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 50_051)))]
     pub listen: SocketAddr,
-    /// Threads that compute (default: as many as there are processors).
+    /// File with the token that clients must show.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Threads that compute (default: one less than there are processors).
     #[arg(long, value_name = "COUNT")]
     pub threads: Option<NonZeroUsize>,
     /// Folder of the models (default: a cache folder of this user).
@@ -35,4 +50,59 @@ pub struct EngineServeArgs {
     /// What the dialogue says (default: the built-in reception).
     #[arg(long, value_name = "FILE")]
     pub flow: Option<PathBuf>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When models are missing, the flow is wrong or the address cannot be listened on.
+pub fn run(args: &EngineArgs) -> Result<()> {
+    match &args.command {
+        EngineCommand::Serve(args) => serve(args),
+    }
+}
+
+fn serve(args: &EngineServeArgs) -> Result<()> {
+    let settings = ListenSettings { address: args.listen, token: args.token_file.as_deref().map(read_token).transpose()?, ..ListenSettings::default() };
+    let flow = match &args.flow {
+        Some(file) => {
+            let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+            Arc::new(parse_flow(&text, &file.display().to_string())?)
+        }
+        None => reception(),
+    };
+    runtime()?.block_on(async {
+        let mut stop = StopSignals::listen()?;
+        let cache = args.models.as_ref().map_or_else(ModelCache::of_user, |folder| Ok(ModelCache::at(folder)))?;
+        let threads = args.threads;
+        let engines = tokio::task::spawn_blocking(move || LocalEngines::load(&cache, threads)).await??;
+        let served = ServedEngines {
+            recognizer: Some(engines.recognizer()),
+            synthesizer: Some(engines.synthesizer()),
+            dialog: Some(Arc::new(FlowDialog::new(flow))),
+            catalog: catalog(),
+        };
+        let server = EngineServer::bind(settings, served).await?;
+        info!(address = %server.local_addr()?, "engines can be used");
+        server.run(stop.next()).await.map_err(Into::into)
+    })
+}
+
+/// What these engines are, for clients that ask.
+fn catalog() -> Catalog {
+    let english = || vec!["en-US".to_owned()];
+    Catalog {
+        models: vec![
+            CatalogModel { service: Service::Recognition, id: "whisper-tiny.en".to_owned(), languages: english() },
+            CatalogModel { service: Service::Dialog, id: "flow".to_owned(), languages: english() },
+        ],
+        voices: vec![CatalogVoice { id: "en_US-joe-medium".to_owned(), languages: english(), native_rate_hz: 22_050 }],
+        max_sessions: 0,
+    }
+}
+
+fn read_token(file: &Path) -> Result<BearerToken> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read the token in {}", file.display()))?;
+    let wrong = || UsageError(format!("{} holds no token: one or more visible ASCII characters", file.display()));
+    Ok(BearerToken::new(&text).ok_or_else(wrong)?)
 }

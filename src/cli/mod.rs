@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod engine;
 pub mod models;
 pub mod serve;
+mod stop;
 
 use crate::config::{Config, ConfigError};
 use crate::telemetry::{LogFormat, TelemetryError};
@@ -62,6 +63,15 @@ pub enum Command {
     /// Look at every configured Asterisk and say what is missing, with the fix.
     #[command(after_help = EXIT_CODES)]
     Doctor(doctor::DoctorArgs),
+    /// Show a real call with nothing else to set up.
+    #[command(after_help = EXIT_CODES)]
+    Demo(demo::DemoArgs),
+    /// Run the reference engines over gRPC.
+    #[command(after_help = EXIT_CODES)]
+    Engine(engine::EngineArgs),
+    /// List, fetch and verify the local models.
+    #[command(after_help = EXIT_CODES)]
+    Models(models::ModelsArgs),
 }
 
 /// The option of every command that needs the configuration.
@@ -95,6 +105,9 @@ pub fn run(command: Command) -> Result<()> {
         Command::Check(args) => check::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Engine(args) => engine::run(&args),
+        Command::Models(args) => models::run(&args),
     }
 }
 

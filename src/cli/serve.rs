@@ -1,11 +1,11 @@
 //! `arioso serve`: the bot host.
 
+use super::stop::StopSignals;
 use super::{ConfigArgs, runtime};
 use crate::host::Server;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
 /// Take calls until told to stop.
@@ -39,24 +39,4 @@ pub fn run(args: &ServeArgs) -> Result<()> {
         server.drain(Duration::from_secs(args.drain), stop.next()).await;
         Ok(())
     })
-}
-
-/// SIGTERM and SIGINT.
-struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl StopSignals {
-    fn listen() -> Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

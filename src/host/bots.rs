@@ -5,14 +5,18 @@ use crate::call::{CallId, CallSettings};
 use crate::config::{BotName, Config, EngineKind, EngineName, GrpcEngine as GrpcConfig, LocalEngine};
 use crate::speech::failover::{Candidate, EngineSet};
 use crate::speech::flow_dialog::FlowDialog;
-use crate::speech::local::models::ModelError;
-use crate::speech::{Dialog, EngineError, Recognizer, SessionStart, Synthesizer};
+use crate::speech::grpc::{GrpcEngine, GrpcSettings, GrpcSettingsError, TlsRoots};
+use crate::speech::local::LocalEngines;
+use crate::speech::local::models::{ModelCache, ModelError};
+use crate::speech::{BearerToken, Dialog, Recognizer, SessionStart, Synthesizer};
 use std::collections::{BTreeMap, HashMap};
+use std::fs;
 use std::io::Cursor;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The spoken apology for when no engine is left; how it was made is told in `models/README.md`.
-const APOLOGY: &[u8] = &[];
+const APOLOGY: &[u8] = include_bytes!("../../models/apology.en-US.wav");
 
 /// The rate of the audio in a call: that of the G.711 leg.
 const RATE: SampleRate = SampleRate::HZ_8000;
@@ -43,13 +47,29 @@ pub enum BotsError {
         /// What is wrong, and what to do.
         cause: ModelError,
     },
-    /// An engine cannot be set up.
+    /// The address or certificates of an engine cannot be used.
     #[error("engines.{engine}: {cause}")]
     Engine {
         /// Configured name of the engine.
         engine: EngineName,
         /// What is wrong.
-        cause: EngineError,
+        cause: GrpcSettingsError,
+    },
+    /// The token of an engine cannot be sent.
+    #[error("engines.{engine}: the token is empty or has characters other than visible ASCII")]
+    Token {
+        /// Configured name of the engine.
+        engine: EngineName,
+    },
+    /// The certificates for an engine cannot be read.
+    #[error("engines.{engine}: ca_file: cannot read {}: {cause}", file.display())]
+    CaFile {
+        /// Configured name of the engine.
+        engine: EngineName,
+        /// As configured.
+        file: PathBuf,
+        /// What the operating system said.
+        cause: std::io::Error,
     },
     /// The bundled apology cannot be read.
     #[error("the bundled apology is no 8 kHz WAV file: {0}")]
@@ -77,8 +97,7 @@ impl Bots {
             .map(|(name, kind)| Ok((name, offered(name, kind)?)))
             .collect::<Result<BTreeMap<_, _>, BotsError>>()?;
         let bots = config.bots.iter().map(|(name, bot)| {
-            let list =
-                |names: &[EngineName]| -> Vec<&Offered> { names.iter().filter_map(|name| engines.get(name)).collect() };
+            let list = |names: &[EngineName]| -> Vec<&Offered> { names.iter().filter_map(|name| engines.get(name)).collect() };
             let engines = EngineSet {
                 recognizers: list(&bot.recognizer).into_iter().map(|engine| engine.recognizer.clone()).collect(),
                 synthesizers: list(&bot.synthesizer).into_iter().map(|engine| engine.synthesizer.clone()).collect(),
@@ -135,15 +154,39 @@ fn offered(name: &EngineName, kind: &EngineKind) -> Result<Offered, BotsError> {
 }
 
 fn offer_local(name: &EngineName, local: &LocalEngine) -> Result<Offered, BotsError> {
-    let _ = (name, local);
-    let _ = |x: Arc<dyn Dialog>, y: Arc<dyn Recognizer>, z: Arc<dyn Synthesizer>| (x, y, z);
-    let _ = FlowDialog::new;
-    unimplemented!()
+    let broken = |cause| BotsError::Models { engine: name.clone(), cause };
+    let cache = local.models.as_ref().map_or_else(ModelCache::of_user, |folder| Ok(ModelCache::at(folder)));
+    let engines = cache.and_then(|cache| LocalEngines::load(&cache, local.threads)).map_err(broken)?;
+    Ok(Offered {
+        recognizer: Candidate::new(name.as_str(), engines.recognizer()),
+        synthesizer: Candidate::new(name.as_str(), engines.synthesizer()),
+        dialog: Candidate::new(name.as_str(), Arc::new(FlowDialog::new(Arc::clone(&local.flow)))),
+    })
 }
+
 fn offer_grpc(name: &EngineName, grpc: &GrpcConfig) -> Result<Offered, BotsError> {
-    let _ = (name, grpc);
-    unimplemented!()
+    let engine = || name.clone();
+    let token = match &grpc.token {
+        Some(secret) => Some(BearerToken::new(secret.expose()).ok_or_else(|| BotsError::Token { engine: engine() })?),
+        None => None,
+    };
+    let roots = match &grpc.ca_file {
+        Some(file) => {
+            let unreadable = |cause: std::io::Error| BotsError::CaFile { engine: engine(), file: file.clone(), cause };
+            TlsRoots::Pem(fs::read(file).map_err(unreadable)?)
+        }
+        None => TlsRoots::System,
+    };
+    let settings = GrpcSettings { token, roots, ..GrpcSettings::new(name.as_str(), grpc.url.as_str()) };
+    let engine = GrpcEngine::new(settings).map_err(|cause| BotsError::Engine { engine: engine(), cause })?;
+    let engine = Arc::new(engine);
+    Ok(Offered {
+        recognizer: Candidate::new(name.as_str(), Arc::clone(&engine) as Arc<dyn Recognizer>),
+        synthesizer: Candidate::new(name.as_str(), Arc::clone(&engine) as Arc<dyn Synthesizer>),
+        dialog: Candidate::new(name.as_str(), engine as Arc<dyn Dialog>),
+    })
 }
+
 fn apology() -> Result<Arc<[i16]>, BotsError> {
     let broken = |error: hound::Error| BotsError::Apology(error.to_string());
     let reader = hound::WavReader::new(Cursor::new(APOLOGY)).map_err(broken)?;

@@ -6,8 +6,8 @@
 
 pub mod failover;
 pub mod flow_dialog;
-pub mod local;
 pub mod grpc;
+pub mod local;
 mod proto;
 pub mod server;
 mod tcp;
