@@ -7,6 +7,8 @@
 pub mod failover;
 pub mod grpc;
 mod proto;
+#[cfg(test)]
+mod scripted;
 pub mod server;
 mod tcp;
 mod token;
