@@ -9,6 +9,8 @@ pub mod flow_dialog;
 pub mod grpc;
 pub mod local;
 mod proto;
+#[cfg(test)]
+mod scripted;
 pub mod server;
 mod tcp;
 mod token;

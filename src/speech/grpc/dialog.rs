@@ -160,3 +160,52 @@ impl Contract for Dialog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::speech::proto::{CollectDtmf, ResponseDone, TextDelta, ToolCall, Transfer};
+    use exchange_response::Payload;
+
+    fn text(reply_id: u32) -> Payload {
+        Payload::TextDelta(TextDelta { reply_id, text: "yes".into() })
+    }
+
+    fn done(reply_id: u32) -> Payload {
+        Payload::ResponseDone(ResponseDone { reply_id, finish_reason: FinishReason::Complete.into(), usage: None })
+    }
+
+    fn action(action: dialog_action::Action) -> Payload {
+        Payload::Action(proto::DialogAction { reply_id: 1, action: Some(action) })
+    }
+
+    /// What is wrong with the last of these messages, when reply 1 was asked for.
+    fn violation(payloads: impl IntoIterator<Item = Payload>) -> String {
+        let mut session = Dialog::new();
+        session.sent.open(1);
+        let results = payloads.into_iter().map(|p| session.response(ExchangeResponse { payload: Some(p) }));
+        let mut results: Vec<_> = results.collect();
+        let last = results.pop().expect("a message");
+        assert!(results.iter().all(Result::is_ok), "only the last is wrong");
+        last.err().expect("a violation")
+    }
+
+    #[test]
+    fn an_engine_that_breaks_the_rules_of_dialogue_is_told_which_one() {
+        assert_eq!(violation([text(2)]), "text of reply 2, for which nothing was asked");
+        assert_eq!(violation([done(1), text(1)]), "text of reply 1 after its `response_done`");
+        assert_eq!(violation([done(1), done(1)]), "`response_done` of reply 1 after its `response_done`");
+        assert_eq!(
+            violation([action(dialog_action::Action::Transfer(Transfer::default()))]),
+            "the action `transfer` in reply 1, which `start` did not list"
+        );
+        assert_eq!(
+            violation([action(dialog_action::Action::CollectDtmf(CollectDtmf::default()))]),
+            "the action `collect_dtmf` in reply 1, which `start` did not list"
+        );
+        assert_eq!(
+            violation([Payload::ToolCall(ToolCall { reply_id: 1, name: "crm".into(), ..ToolCall::default() })]),
+            "a call of the tool \"crm\" in reply 1, but no tools were offered"
+        );
+    }
+}

@@ -57,6 +57,8 @@ impl GrpcSettings {
     }
 }
 
+const PEM_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
 /// The certificate authorities that are trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum TlsRoots {
@@ -108,14 +110,16 @@ impl GrpcEngine {
         let endpoint = match uri.scheme_str() {
             Some("http") => endpoint,
             Some("https") => {
+                let roots = |cause: String| GrpcSettingsError::Roots { url: settings.url.clone(), cause };
                 let tls = match &settings.roots {
                     TlsRoots::System => ClientTlsConfig::new().with_native_roots(),
+                    TlsRoots::Pem(pem) if !pem.windows(PEM_CERTIFICATE.len()).any(|part| part == PEM_CERTIFICATE) => {
+                        return Err(roots("there is no certificate in the PEM text".to_owned()));
+                    }
                     TlsRoots::Pem(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
                 };
                 let refused = |error: tonic::transport::Error| {
-                    let cause =
-                        std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-                    GrpcSettingsError::Roots { url: settings.url.clone(), cause }
+                    roots(std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string))
                 };
                 endpoint.tls_config(tls.timeout(settings.connect_limit)).map_err(refused)?
             }

@@ -152,3 +152,76 @@ impl Contract for Recognition {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::speech::proto::{Alternative, Started};
+    use crate::speech::scripted;
+
+    fn hypothesis(utterance_index: u32, stage: HypothesisStage, confidence: Option<f32>) -> RecognizeResponse {
+        let alternatives = vec![Alternative { text: "yes".into(), confidence, words: Vec::new() }];
+        let stage = stage.into();
+        let hypothesis = Hypothesis { utterance_index, stage, alternatives, ..Hypothesis::default() };
+        RecognizeResponse { payload: Some(recognize_response::Payload::Hypothesis(hypothesis)) }
+    }
+
+    fn heard(utterance_index: u32, stage: HypothesisStage) -> RecognizeResponse {
+        hypothesis(utterance_index, stage, None)
+    }
+
+    fn ended(utterance_index: u32) -> RecognizeResponse {
+        let reason = UtteranceEndReason::Client.into();
+        let ended = UtteranceEnded { utterance_index, reason, end_sample: 0 };
+        RecognizeResponse { payload: Some(recognize_response::Payload::UtteranceEnded(ended)) }
+    }
+
+    /// What is wrong with the last of these messages, when utterance 0 has ended and utterance 1 is open.
+    fn violation(messages: impl IntoIterator<Item = RecognizeResponse>) -> String {
+        let mut session = Recognition::new(&scripted::start());
+        session.sent.close(0);
+        session.sent.open(1);
+        let mut results: Vec<_> = messages.into_iter().map(|message| session.response(message)).collect();
+        let last = results.pop().expect("a message");
+        assert!(results.iter().all(Result::is_ok), "only the last is wrong");
+        last.err().expect("a violation")
+    }
+
+    #[test]
+    fn an_engine_that_breaks_the_rules_of_recognition_is_told_which_one() {
+        use HypothesisStage::{EagerFinal, Final, Partial, Refined, Unspecified};
+        assert_eq!(violation([heard(2, Partial)]), "a hypothesis of utterance 2, which was never begun");
+        assert_eq!(violation([heard(0, Unspecified)]), "a hypothesis of utterance 0 without a stage");
+        assert_eq!(violation([heard(0, Final), heard(0, Final)]), "a second final of utterance 0");
+        assert_eq!(
+            violation([heard(0, EagerFinal), heard(0, Partial), heard(0, Final), heard(0, Partial)]),
+            "a partial hypothesis of utterance 0 after its final"
+        );
+        assert_eq!(violation([heard(0, Refined)]), "a refined hypothesis of utterance 0 before its final");
+        assert_eq!(
+            violation([hypothesis(0, Final, Some(-1.0))]),
+            "a confidence of -1 in utterance 0: it is 0 to 1, or not set"
+        );
+        assert_eq!(violation([ended(0)]), "utterance 0 ended without a final hypothesis");
+        assert_eq!(
+            violation([heard(0, Final), ended(0), heard(0, Refined), ended(0)]),
+            "a second `utterance_ended` for utterance 0"
+        );
+        assert_eq!(violation([heard(1, Final), ended(1)]), "`utterance_ended` for utterance 1 before `end_utterance`");
+        assert_eq!(violation([ended(2)]), "`utterance_ended` for utterance 2, which was never begun");
+    }
+
+    #[test]
+    fn a_format_that_was_not_asked_for_is_refused() {
+        let accepted_format = Some(AudioFormat { sample_rate_hz: 16_000, ..proto::linear16(scripted::start().rate) });
+        let started = Started { accepted_format, ..Started::default() };
+        let started = RecognizeResponse { payload: Some(recognize_response::Payload::Started(started)) };
+        assert_eq!(violation([started]), "`started` accepts LINEAR16/16000, but LINEAR16/8000 was asked for");
+    }
+
+    #[test]
+    fn a_payload_of_a_newer_contract_is_ignored() {
+        let mut session = Recognition::new(&scripted::start());
+        assert!(matches!(session.response(RecognizeResponse { payload: None }), Ok(Received::Nothing)));
+    }
+}

@@ -167,3 +167,83 @@ impl Contract for Synthesis {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::speech::proto::{AudioChunk, SynthesisCancelled, SynthesisReplyDone};
+    use crate::speech::scripted;
+    use synthesize_response::Payload;
+
+    fn audio(reply_id: u32, start_sample: i64, data: &'static [u8]) -> Payload {
+        let chunk = Some(AudioChunk { start_sample, data: data.into() });
+        Payload::Audio(SynthesisAudio { reply_id, chunk })
+    }
+
+    fn mark(text_end: u32, sample: i64) -> Payload {
+        Payload::Mark(SynthesisMark { reply_id: 3, text_end, sample, ..SynthesisMark::default() })
+    }
+
+    fn done(reply_id: u32) -> Payload {
+        Payload::ReplyDone(SynthesisReplyDone { reply_id, end_sample: 0 })
+    }
+
+    fn cancelled(reply_id: u32) -> Payload {
+        Payload::Cancelled(SynthesisCancelled { reply_id, last_sample: 0 })
+    }
+
+    /// A session in which reply 3 was flushed and reply 4 has text.
+    fn session() -> Synthesis {
+        let session = Synthesis::new(&scripted::start());
+        session.sent.close(3);
+        session.sent.open(4);
+        session
+    }
+
+    fn violation(payloads: impl IntoIterator<Item = Payload>) -> String {
+        let mut session = session();
+        let results = payloads.into_iter().map(|p| session.response(SynthesizeResponse { payload: Some(p) }));
+        let mut results: Vec<_> = results.collect();
+        let last = results.pop().expect("a message");
+        assert!(results.iter().all(Result::is_ok), "only the last is wrong");
+        last.err().expect("a violation")
+    }
+
+    #[test]
+    fn an_engine_that_breaks_the_rules_of_synthesis_is_told_which_one() {
+        assert_eq!(violation([audio(5, 0, &[0, 0])]), "audio of reply 5, for which no text was sent");
+        assert_eq!(
+            violation([audio(3, 0, &[0, 0]), audio(3, 0, &[0, 0])]),
+            "audio of reply 3 goes on at sample 0 where 1 was due"
+        );
+        assert_eq!(violation([audio(3, 8, &[0, 0])]), "audio of reply 3 goes on at sample 8 where 0 was due");
+        assert_eq!(violation([audio(3, 0, &[0])]), "audio of reply 3 with 1 bytes: LINEAR16 has 2 a sample");
+        assert_eq!(violation([done(3), audio(3, 0, &[0, 0])]), "audio of reply 3 after it was over");
+        assert_eq!(violation([done(3), done(3)]), "`reply_done` of reply 3 after it was over");
+        assert_eq!(violation([done(4)]), "`reply_done` for reply 4 before `flush`");
+        assert_eq!(violation([done(9)]), "`reply_done` of reply 9, for which no text was sent");
+        assert_eq!(violation([cancelled(4)]), "`cancelled` for reply 4, which was not cancelled");
+        assert_eq!(violation([cancelled(3), audio(3, 0, &[0, 0])]), "audio of reply 3 after it was over");
+        assert_eq!(violation([mark(5, 80), mark(4, 90)]), "a mark of reply 3 at 4 characters, sample 90, after 5, 80");
+    }
+
+    #[test]
+    fn a_cancel_that_crosses_with_the_end_of_the_reply_is_no_violation() {
+        let mut session = session();
+        for payload in [done(3), cancelled(3)] {
+            assert!(session.response(SynthesizeResponse { payload: Some(payload) }).is_ok());
+        }
+    }
+
+    #[test]
+    fn replies_of_long_ago_are_forgotten_and_what_comes_of_them_ignored() {
+        let mut session = session();
+        session.sent.close(100);
+        for reply in 3..=100 {
+            let payload = Some(audio(reply, 0, &[0, 0]));
+            assert!(matches!(session.response(SynthesizeResponse { payload }), Ok(Received::Event(_))));
+        }
+        let late = SynthesizeResponse { payload: Some(audio(3, 1, &[0, 0])) };
+        assert!(matches!(session.response(late), Ok(Received::Nothing)));
+    }
+}

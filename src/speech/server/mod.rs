@@ -6,6 +6,8 @@ mod dialog;
 mod recognition;
 mod session;
 mod synthesis;
+#[cfg(test)]
+mod tests;
 
 pub use catalog::{Catalog, CatalogModel, CatalogVoice};
 
