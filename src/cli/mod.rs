@@ -1,1 +1,3 @@
-//! To be written.
+//! The command line: one file a subcommand.
+
+pub mod models;
