@@ -1,13 +1,15 @@
 //! `arioso models`: the local models.
 
+use crate::audio::SampleRate;
 use crate::speech::local::models::{Manifest, Model, ModelCache, ModelError, Progress};
+use crate::speech::local::say;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// List, fetch and verify the local models.
@@ -39,6 +41,21 @@ pub enum ModelsCommand {
         /// Names of models (default: all).
         models: Vec<String>,
     },
+    /// Speak a text into a WAV file, to hear the voice or to make an announcement.
+    Say {
+        /// What to say, in English.
+        text: String,
+        /// The file to write: 16-bit PCM, mono.
+        wav: PathBuf,
+        /// Samples a second of the file.
+        #[arg(long, value_name = "HZ", default_value = "8000", value_parser = sample_rate)]
+        rate: SampleRate,
+    },
+}
+
+fn sample_rate(text: &str) -> Result<SampleRate, String> {
+    let rate = text.parse().ok().and_then(SampleRate::new);
+    rate.ok_or_else(|| "a rate is a multiple of 50 between 8000 and 48000".to_owned())
 }
 
 /// Runs the command and writes its result to `out`; progress goes to standard error.
@@ -54,6 +71,11 @@ pub fn run(args: &ModelsArgs, out: &mut dyn io::Write) -> Result<()> {
         ModelsCommand::List => (list(&cache, Manifest::bundled().models(), args.json), false),
         ModelsCommand::Fetch { models } => (fetch(&cache, &chosen(models)?, args.json)?, false),
         ModelsCommand::Verify { models } => verify(&cache, &chosen(models)?, args.json),
+        ModelsCommand::Say { text, wav, rate } => {
+            write_wav(wav, &say(&cache, text, *rate)?, *rate)
+                .with_context(|| format!("cannot write {}", wav.display()))?;
+            (String::new(), false)
+        }
     };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // A reader that has gone away (`arioso models list | head -1`) is no failure.
@@ -141,6 +163,20 @@ fn verify(cache: &ModelCache, models: &[&Model], as_json: bool) -> (String, bool
     (if as_json { pretty(entries) } else { text }, failed)
 }
 
+fn write_wav(path: &Path, pcm: &[i16], rate: SampleRate) -> Result<(), hound::Error> {
+    let format = hound::WavSpec {
+        channels: 1,
+        sample_rate: rate.hz(),
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::create(path, format)?;
+    for sample in pcm {
+        writer.write_sample(*sample)?;
+    }
+    writer.finalize()
+}
+
 fn pretty(entries: Vec<Value>) -> String {
     format!("{:#}\n", Value::Array(entries))
 }
@@ -193,7 +229,7 @@ mod tests {
         args: ModelsArgs,
     }
 
-    fn run_in(folder: &std::path::Path, arguments: &[&str]) -> (String, Result<()>) {
+    fn run_in(folder: &Path, arguments: &[&str]) -> (String, Result<()>) {
         let folder = folder.to_str().unwrap();
         let args = Mounted::parse_from([&["models", "--folder", folder], arguments].concat()).args;
         let mut out = Vec::new();
@@ -222,6 +258,26 @@ mod tests {
         assert_eq!(text.lines().count(), Manifest::bundled().models().len());
         let (text, _) = run_in(folder.path(), &["verify", "--json"]);
         assert_eq!(serde_json::from_str::<Vec<Value>>(&text).unwrap()[0]["ok"], false);
+    }
+
+    #[test]
+    fn speaking_without_a_voice_says_what_to_do_and_writes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let wav = folder.path().join("hello.wav");
+        let (_, result) = run_in(folder.path(), &["say", "Hello.", wav.to_str().unwrap()]);
+        assert!(result.unwrap_err().to_string().contains("arioso models fetch"));
+        assert!(!wav.exists());
+    }
+
+    #[test]
+    fn audio_is_written_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let wav = folder.path().join("x.wav");
+        write_wav(&wav, &[1, -2, 3], SampleRate::HZ_8000).unwrap();
+        let mut reader = hound::WavReader::open(&wav).unwrap();
+        assert_eq!((reader.spec().sample_rate, reader.spec().channels), (8000, 1));
+        assert_eq!(reader.samples::<i16>().map(Result::unwrap).collect::<Vec<_>>(), [1, -2, 3]);
+        assert!(sample_rate("8001").is_err() && sample_rate("x").is_err() && sample_rate("16000").is_ok());
     }
 
     #[test]
