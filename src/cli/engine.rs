@@ -5,8 +5,8 @@ use crate::call::Service;
 use crate::config::{parse_flow, reception};
 use crate::speech::BearerToken;
 use crate::speech::flow_dialog::FlowDialog;
-use crate::speech::local::LocalEngines;
 use crate::speech::local::models::ModelCache;
+use crate::speech::local::{InferencePool, LocalEngines};
 use crate::speech::server::{Catalog, CatalogModel, CatalogVoice, EngineServer, ListenSettings, ServedEngines};
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
@@ -63,7 +63,11 @@ pub fn run(args: &EngineArgs) -> Result<()> {
 }
 
 fn serve(args: &EngineServeArgs) -> Result<()> {
-    let settings = ListenSettings { address: args.listen, token: args.token_file.as_deref().map(read_token).transpose()?, ..ListenSettings::default() };
+    let settings = ListenSettings {
+        address: args.listen,
+        token: args.token_file.as_deref().map(read_token).transpose()?,
+        ..ListenSettings::default()
+    };
     let flow = match &args.flow {
         Some(file) => {
             let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -74,11 +78,11 @@ fn serve(args: &EngineServeArgs) -> Result<()> {
     runtime()?.block_on(async {
         let mut stop = StopSignals::listen()?;
         let cache = args.models.as_ref().map_or_else(ModelCache::of_user, |folder| Ok(ModelCache::at(folder)))?;
-        let threads = args.threads;
+        let threads = args.threads.unwrap_or_else(InferencePool::default_threads);
         let engines = tokio::task::spawn_blocking(move || LocalEngines::load(&cache, threads)).await??;
         let served = ServedEngines {
-            recognizer: Some(engines.recognizer()),
-            synthesizer: Some(engines.synthesizer()),
+            recognizer: Some(engines.recognizer),
+            synthesizer: Some(engines.synthesizer),
             dialog: Some(Arc::new(FlowDialog::new(flow))),
             catalog: catalog(),
         };

@@ -107,7 +107,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Doctor(args) => doctor::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Engine(args) => engine::run(&args),
-        Command::Models(args) => models::run(&args),
+        Command::Models(args) => models::run(&args, &mut io::stdout()),
     }
 }
 

@@ -6,8 +6,8 @@ use crate::config::{BotName, Config, EngineKind, EngineName, GrpcEngine as GrpcC
 use crate::speech::failover::{Candidate, EngineSet};
 use crate::speech::flow_dialog::FlowDialog;
 use crate::speech::grpc::{GrpcEngine, GrpcSettings, GrpcSettingsError, TlsRoots};
-use crate::speech::local::LocalEngines;
-use crate::speech::local::models::{ModelCache, ModelError};
+use crate::speech::local::models::ModelCache;
+use crate::speech::local::{InferencePool, LoadError, LocalEngines};
 use crate::speech::{BearerToken, Dialog, Recognizer, SessionStart, Synthesizer};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -41,11 +41,11 @@ pub(super) struct Bot {
 pub enum BotsError {
     /// The models of a local engine cannot be used.
     #[error("engines.{engine}: {cause}")]
-    Models {
+    Local {
         /// Configured name of the engine.
         engine: EngineName,
         /// What is wrong, and what to do.
-        cause: ModelError,
+        cause: LoadError,
     },
     /// The address or certificates of an engine cannot be used.
     #[error("engines.{engine}: {cause}")]
@@ -97,7 +97,8 @@ impl Bots {
             .map(|(name, kind)| Ok((name, offered(name, kind)?)))
             .collect::<Result<BTreeMap<_, _>, BotsError>>()?;
         let bots = config.bots.iter().map(|(name, bot)| {
-            let list = |names: &[EngineName]| -> Vec<&Offered> { names.iter().filter_map(|name| engines.get(name)).collect() };
+            let list =
+                |names: &[EngineName]| -> Vec<&Offered> { names.iter().filter_map(|name| engines.get(name)).collect() };
             let engines = EngineSet {
                 recognizers: list(&bot.recognizer).into_iter().map(|engine| engine.recognizer.clone()).collect(),
                 synthesizers: list(&bot.synthesizer).into_iter().map(|engine| engine.synthesizer.clone()).collect(),
@@ -154,12 +155,15 @@ fn offered(name: &EngineName, kind: &EngineKind) -> Result<Offered, BotsError> {
 }
 
 fn offer_local(name: &EngineName, local: &LocalEngine) -> Result<Offered, BotsError> {
-    let broken = |cause| BotsError::Models { engine: name.clone(), cause };
     let cache = local.models.as_ref().map_or_else(ModelCache::of_user, |folder| Ok(ModelCache::at(folder)));
-    let engines = cache.and_then(|cache| LocalEngines::load(&cache, local.threads)).map_err(broken)?;
+    let engines = cache.map_err(LoadError::from).and_then(|cache| {
+        let threads = local.threads.unwrap_or_else(InferencePool::default_threads);
+        LocalEngines::load(&cache, threads)
+    });
+    let engines = engines.map_err(|cause| BotsError::Local { engine: name.clone(), cause })?;
     Ok(Offered {
-        recognizer: Candidate::new(name.as_str(), engines.recognizer()),
-        synthesizer: Candidate::new(name.as_str(), engines.synthesizer()),
+        recognizer: Candidate::new(name.as_str(), engines.recognizer as Arc<dyn Recognizer>),
+        synthesizer: Candidate::new(name.as_str(), engines.synthesizer as Arc<dyn Synthesizer>),
         dialog: Candidate::new(name.as_str(), Arc::new(FlowDialog::new(Arc::clone(&local.flow)))),
     })
 }

@@ -27,9 +27,9 @@ async fn exchange(socket: &Path, command: &str) -> io::Result<String> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await?;
     let text = String::from_utf8_lossy(&bytes);
-    let (_greeting, answer) = text
-        .split_once('\n')
-        .ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "Asterisk closed the console without a greeting"))?;
+    let (_greeting, answer) = text.split_once('\n').ok_or_else(|| {
+        io::Error::new(io::ErrorKind::UnexpectedEof, "Asterisk closed the console without a greeting")
+    })?;
     Ok(answer.to_owned())
 }
 

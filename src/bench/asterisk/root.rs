@@ -149,7 +149,8 @@ impl AsteriskRoot {
 
 /// Fails early, and with the package to install, when `program` is not there.
 fn require(program: &'static str, package: &'static str) -> Result<(), RootError> {
-    let probe = std::process::Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let probe =
+        std::process::Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     probe.map(drop).map_err(|source| RootError::Program { program, package, source })
 }
 

@@ -7,7 +7,7 @@ use crate::bench::caller::{ActiveCall, Caller, CallerSettings};
 use crate::bench::prompts;
 use crate::call::{CallEvent, CallId, RecognizerCommand, RecognizerEvent, ReplyEnd, Timeline, UtteranceIndex};
 use crate::host::{Observation, Observed};
-use crate::speech::{RecognizerRequest, SessionStart};
+use crate::speech::{Recognizer as _, RecognizerRequest, SessionStart};
 use anyhow::{Context as _, Result};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -54,7 +54,10 @@ pub(super) struct Conversation {
 impl Conversation {
     /// Turns in which words of the caller were understood and the answer arrived.
     pub(super) fn understood_and_answered(&self) -> usize {
-        self.turns.iter().filter(|turn| turn.understood.as_ref().is_some_and(|text| !text.is_empty()) && turn.arrived()).count()
+        self.turns
+            .iter()
+            .filter(|turn| turn.understood.as_ref().is_some_and(|text| !text.is_empty()) && turn.arrived())
+            .count()
     }
 }
 
@@ -62,7 +65,11 @@ impl Turn {
     /// Whether most words of the reply are among those that were recognised at the caller.
     pub(super) fn arrived(&self) -> bool {
         let words = |text: &str| -> Vec<String> {
-            text.to_lowercase().split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+            text.to_lowercase()
+                .split(|c: char| !c.is_alphanumeric())
+                .filter(|word| !word.is_empty())
+                .map(str::to_owned)
+                .collect()
         };
         let heard: HashSet<_> = words(&self.heard).into_iter().collect();
         let reply = words(&self.reply);
@@ -90,7 +97,11 @@ pub(super) async fn converse(stage: &Stage) -> Result<Conversation> {
             tokio::time::sleep_until((voice_at + Duration::from_millis(1500)).into()).await;
         }
         let said = call.say(pcm)?;
-        screen::event(start, "caller", &format!("\"{}\"{}", line.words, if line.over { "   (over the bot)" } else { "" }));
+        screen::event(
+            start,
+            "caller",
+            &format!("\"{}\"{}", line.words, if line.over { "   (over the bot)" } else { "" }),
+        );
         call.wait_said(said).await?;
         if line.over {
             let onset = crate::bench::caller::voice_onset(pcm, crate::bench::caller::Dbfs::VOICE).unwrap_or(0);
@@ -108,7 +119,8 @@ pub(super) async fn converse(stage: &Stage) -> Result<Conversation> {
             let late = Duration::from_millis(200);
             let recording = call.recording();
             let samples = recording.samples();
-            let range = recording.position(first).min(samples.len())..recording.position(stop + late).min(samples.len());
+            let range =
+                recording.position(first).min(samples.len())..recording.position(stop + late).min(samples.len());
             turn.heard = recognize(stage, &samples[range]).await?;
         }
         turns.push(turn);
@@ -172,7 +184,7 @@ async fn recognize(stage: &Stage, pcm: &[i16]) -> Result<String> {
         rate: SampleRate::HZ_8000,
         greeting: None,
     };
-    let mut session = stage.listener.recognizer().open(start).await?;
+    let mut session = stage.listener.recognizer.open(start).await?;
     let utterance = UtteranceIndex(0);
     for request in [
         RecognizerRequest::Command(RecognizerCommand::BeginUtterance { utterance, start_sample: 0 }),

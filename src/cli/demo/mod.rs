@@ -42,7 +42,10 @@ pub fn run(args: &DemoArgs) -> Result<()> {
             print(&screen::summary(&conversation))?;
             left?;
             let good = conversation.understood_and_answered();
-            ensure!(good >= WANTED_TURNS, "only {good} turns were understood and answered; at least {WANTED_TURNS} were expected");
+            ensure!(
+                good >= WANTED_TURNS,
+                "only {good} turns were understood and answered; at least {WANTED_TURNS} were expected"
+            );
             Ok(())
         };
         let stop = stop.insert(super::stop::StopSignals::listen()?);

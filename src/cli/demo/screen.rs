@@ -4,7 +4,7 @@ use super::caller::{Conversation, Turn};
 use crate::call::{ReplyEnd, Timeline};
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Widest label of a line.
 const LABEL: usize = 9;
@@ -58,11 +58,21 @@ pub(super) fn summary(conversation: &Conversation) -> String {
         let _ = writeln!(text, "  {:>4}  {}", index + 1, row(turn));
     }
     let good = conversation.understood_and_answered();
-    let _ = writeln!(text, "\n  Times in ms, each from the step before; total is from the end of speech to the first packet of the answer,");
+    let _ = writeln!(
+        text,
+        "\n  Times in ms, each from the step before; total is from the end of speech to the first packet of the answer,"
+    );
     let _ = writeln!(text, "  the wait for silence (endpoint) included.");
-    let _ = writeln!(text, "  {good} turns were understood, and their answers recognised again from what arrived at the caller.");
+    let _ = writeln!(
+        text,
+        "  {good} turns were understood, and their answers recognised again from what arrived at the caller."
+    );
     if let Some(stop) = conversation.barge_in {
-        let _ = writeln!(text, "  Interrupted: the bot's last packet came {} ms after the caller's first syllable.", stop.as_millis());
+        let _ = writeln!(
+            text,
+            "  Interrupted: the bot's last packet came {} ms after the caller's first syllable.",
+            stop.as_millis()
+        );
     }
     text
 }

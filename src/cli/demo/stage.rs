@@ -5,13 +5,12 @@ use super::screen::{self, Step};
 use crate::bench::asterisk::{AsteriskRoot, LocalAsterisk, LocalAsteriskSettings};
 use crate::config::{Config, System};
 use crate::host::{Observation, Server};
-use crate::speech::local::LocalEngines;
 use crate::speech::local::models::{Manifest, ModelCache};
-use anyhow::{Context as _, Result, bail, ensure};
+use crate::speech::local::{InferencePool, LocalEngines};
+use anyhow::{Context as _, Result, bail};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -45,7 +44,7 @@ pub(super) async fn set(args: &DemoArgs) -> Result<Stage> {
     let (engine, engine_url) = engine(&cache).await?;
     let listener = {
         let cache = cache.clone();
-        tokio::task::spawn_blocking(move || LocalEngines::load(&cache, None)).await??
+        tokio::task::spawn_blocking(move || LocalEngines::load(&cache, InferencePool::default_threads())).await??
     };
     let step = Step::begin("server");
     let config = config(&asterisk, &engine_url)?;
@@ -94,12 +93,15 @@ async fn asterisk(args: &DemoArgs) -> Result<LocalAsterisk> {
 /// `arioso engine serve` as a child, and its address.
 async fn engine(cache: &ModelCache) -> Result<(Child, String)> {
     let step = Step::begin("engines");
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr()).context("no free port")?.port();
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|socket| socket.local_addr())
+        .context("no free port")?
+        .port();
     let address = format!("127.0.0.1:{port}");
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut child = Command::new(program)
         .args(["--log-json", "engine", "serve", "--listen", &address, "--models"])
-        .arg(cache.folder())
+        .arg(cache.root())
         .env("ARIOSO_LOG", "info")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -127,7 +129,10 @@ async fn engine(cache: &ModelCache) -> Result<(Child, String)> {
 }
 
 fn config(asterisk: &LocalAsterisk, engine_url: &str) -> Result<Config> {
-    let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr()).context("no free port")?.port();
+    let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|socket| socket.local_addr())
+        .context("no free port")?
+        .port();
     let text = format!(
         r#"
 [[asterisk]]

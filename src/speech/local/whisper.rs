@@ -45,7 +45,6 @@ const NO_SPEECH_LOG_PROBABILITY: f32 = -1.0;
 
 /// A loaded model. Shared by all calls.
 pub struct Whisper {
-    gemm: GemmExecutor,
     spectrogram: MelSpectrogram,
     encoder: Encoder,
     decoder: Decoder,
@@ -150,7 +149,7 @@ impl Whisper {
         let columns = encoder.max_columns();
         let encoded = encoder.forward(&gemm, &vec![SILENCE; mel::BANDS * columns], columns)?;
         let silence = decoder.listen(&gemm, &encoded)?;
-        Ok(Self { gemm, spectrogram: MelSpectrogram::new(), encoder, decoder, vocabulary, suppressed, silence })
+        Ok(Self { spectrogram: MelSpectrogram::new(), encoder, decoder, vocabulary, suppressed, silence })
     }
 
     /// The longest utterance in samples at 16 kHz; of a longer one only the beginning is transcribed.
@@ -192,8 +191,10 @@ impl Whisper {
         // The second convolution of the encoder halves the columns, so their number is even.
         let columns = (pcm.len().div_ceil(HOP) + SILENT_COLUMNS).next_multiple_of(2).min(self.encoder.max_columns());
         let spectrogram = self.spectrogram.of(pcm, columns)?;
-        let encoded = self.encoder.forward(&self.gemm, &spectrogram, columns)?;
-        Ok(self.decoder.listen(&self.gemm, &encoded)?)
+        // It only chooses the kernels for this processor, and it cannot be shared between threads.
+        let gemm = GemmExecutor::new();
+        let encoded = self.encoder.forward(&gemm, &spectrogram, columns)?;
+        Ok(self.decoder.listen(&gemm, &encoded)?)
     }
 }
 

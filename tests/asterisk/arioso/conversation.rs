@@ -16,7 +16,11 @@ async fn a_caller_is_understood_answered_and_released() {
 
     let said = call.say_to_end(&voice("What are your opening hours?")).await.expect("spoken");
     let answer = answer_since(&call, said.last_packet_at).await;
-    assert!(answer.contains("monday") && answer.contains("friday"), "the answer was heard as {answer:?}\n{}", rig.logs());
+    assert!(
+        answer.contains("monday") && answer.contains("friday"),
+        "the answer was heard as {answer:?}\n{}",
+        rig.logs()
+    );
 
     let said = call.say_to_end(&voice("I want to talk to sales.")).await.expect("spoken");
     let answer = answer_since(&call, said.last_packet_at).await;

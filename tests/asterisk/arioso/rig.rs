@@ -6,8 +6,8 @@ use arioso::bench::asterisk::{LocalAsterisk, LocalAsteriskSettings};
 use arioso::bench::caller::{ActiveCall, Caller, CallerSettings};
 use arioso::bench::prompts;
 use arioso::call::{CallId, RecognizerCommand, RecognizerEvent, UtteranceIndex};
-use arioso::speech::local::LocalEngines;
 use arioso::speech::local::models::ModelCache;
+use arioso::speech::local::{InferencePool, LocalEngines};
 use arioso::speech::{Recognizer, RecognizerRequest, SessionStart};
 use std::fs;
 use std::net::UdpSocket;
@@ -257,7 +257,8 @@ pub(crate) async fn words_of(pcm: &[i16]) -> String {
     let recognizer = RECOGNIZER
         .get_or_init(|| async {
             let cache = ModelCache::of_user().expect("a cache folder");
-            LocalEngines::load(&cache, None).expect("the models; run `arioso models fetch`").recognizer()
+            let engines = LocalEngines::load(&cache, InferencePool::default_threads());
+            engines.expect("the models; run `arioso models fetch`").recognizer as Arc<dyn Recognizer>
         })
         .await;
     let start = SessionStart {

@@ -259,7 +259,8 @@ fn other_requests_are_answered_and_change_nothing() {
     }
     call.ask(Method::Other("PUBLISH".to_owned()), 9, "", 100);
     assert_eq!(call.sent(), ["200", "200", "200", "200", "405"]);
-    let stranger = Message::request(Method::Bye, "sip:x").with("Call-ID", "other").with("CSeq", "1 BYE").with("To", "<sip:x>");
+    let stranger =
+        Message::request(Method::Bye, "sip:x").with("Call-ID", "other").with("CSeq", "1 BYE").with("To", "<sip:x>");
     call.dialog.handle(&stranger.to_bytes(), call.at(200)).unwrap();
     let refused = call.next().unwrap();
     assert!(matches!(refused.start, Start::Response { status: 481, .. }));

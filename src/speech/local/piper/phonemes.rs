@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn a_sentence_keeps_its_punctuation_and_gets_an_end() {
         assert_eq!(phonemes("Hello, how are you?"), "həlˈoʊ, hˌaʊ ɑːɹ juː?");
-        assert_eq!(phonemes("  Good-bye "), "ɡʊdbˈaɪ.");
+        assert_eq!(phonemes("  Good-bye "), "ɡˌʊdbˈaɪ.");
     }
 
     #[test]

@@ -20,9 +20,10 @@ use std::path::{Path, PathBuf};
 const LATENT: &str = "/Mul_7_output_0";
 /// Samples for each frame of the latent.
 const SAMPLES_PER_FRAME: usize = 256;
-/// Frames of the first chunk: 0.19 s of audio, soon computed and long enough to compute the next.
-const FIRST_CHUNK: usize = 16;
-/// Frames of all other chunks: 0.74 s of audio, so that a cancelled reply stops soon.
+/// Frames of the first two chunks, 0.19 s and 0.37 s of audio: soon computed, and each long enough to compute the next even
+/// on a busy machine.
+const FIRST_CHUNKS: [usize; 2] = [16, 32];
+/// Frames of all other chunks, 0.74 s of audio: so that calls take turns, and a cancelled reply costs little.
 const CHUNK: usize = 64;
 /// Frames at both ends of a chunk that are computed for the sake of their neighbours.
 const CONTEXT: usize = 10;
@@ -111,9 +112,13 @@ impl Latent {
 }
 
 fn chunks(frames: usize) -> impl Iterator<Item = Range<usize>> + Send {
-    let first = FIRST_CHUNK.min(frames);
-    let others = (first..frames).step_by(CHUNK).map(move |start| start..(start + CHUNK).min(frames));
-    (first > 0).then_some(0..first).into_iter().chain(others)
+    let mut start = 0;
+    let lengths = FIRST_CHUNKS.into_iter().chain(std::iter::repeat(CHUNK));
+    lengths.map_while(move |length| {
+        let chunk = start..(start + length).min(frames);
+        start = chunk.end;
+        (!chunk.is_empty()).then_some(chunk)
+    })
 }
 
 impl Voice {
@@ -192,11 +197,11 @@ mod tests {
 
     #[test]
     fn chunks_cover_all_frames_once_and_the_first_is_small() {
-        for frames in [0, 1, 15, 16, 17, 80, 81, 500] {
+        for frames in [0, 1, 15, 16, 17, 48, 49, 112, 500] {
             let chunks: Vec<_> = chunks(frames).collect();
             let covered: Vec<usize> = chunks.iter().cloned().flatten().collect();
             assert_eq!(covered, (0..frames).collect::<Vec<_>>());
-            assert!(chunks.first().is_none_or(|first| first.len() <= FIRST_CHUNK));
+            assert!(chunks.iter().zip([16, 32, 64, 64]).all(|(chunk, most)| chunk.len() <= most), "{chunks:?}");
         }
     }
 

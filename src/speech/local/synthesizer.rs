@@ -1,0 +1,210 @@
+//! The synthesiser of this process: Piper, sentence by sentence and chunk by chunk.
+//!
+//! Each step (rhythm and melody of a sentence, then one chunk of audio after the other) is a job of its own, so that calls take
+//! turns on the pool's threads and a cancelled reply costs at most the chunk that is being computed.
+
+mod reply;
+
+use super::piper::{Phonemizer, Voice};
+use super::pool::InferencePool;
+use crate::call::{ReplyId, SynthesizerCommand, SynthesizerEvent};
+use crate::speech::{EngineError, SessionStart, Synthesizer, SynthesizerSession};
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use reply::{Reply, Speech, StepError};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Commands that wait for the session.
+const COMMANDS: usize = 64;
+/// Events that wait for the call; further ones wait in the session, which computes nothing meanwhile.
+const EVENTS: usize = 64;
+
+/// Piper behind the trait of all synthesisers.
+#[derive(Debug)]
+pub struct LocalSynthesizer {
+    speaker: Arc<Speaker>,
+    pool: Arc<InferencePool>,
+}
+
+/// What turns text into audio. Shared by all calls.
+#[derive(Debug)]
+pub(super) struct Speaker {
+    pub(super) phonemizer: Phonemizer,
+    pub(super) voice: Voice,
+}
+
+impl LocalSynthesizer {
+    /// A synthesiser that computes on `pool`.
+    pub fn new(phonemizer: Phonemizer, voice: Voice, pool: Arc<InferencePool>) -> Self {
+        Self { speaker: Arc::new(Speaker { phonemizer, voice }), pool }
+    }
+}
+
+#[async_trait]
+impl Synthesizer for LocalSynthesizer {
+    /// Opens a session. Only English is spoken.
+    async fn open(&self, start: SessionStart) -> Result<SynthesizerSession, EngineError> {
+        super::require_english(&start.language, "synthesiser")?;
+        let (requests, incoming) = mpsc::channel(COMMANDS);
+        let (outgoing, events) = mpsc::channel(EVENTS);
+        let session = SessionState {
+            speech: Speech { speaker: Arc::clone(&self.speaker), pool: Arc::clone(&self.pool), rate: start.rate },
+            replies: VecDeque::new(),
+            outbox: VecDeque::new(),
+            cancelled: None,
+        };
+        tokio::spawn(session.run(incoming, outgoing));
+        Ok(SynthesizerSession { requests, events })
+    }
+}
+
+/// A step of the first reply: the reply comes back with what the step made.
+type Step = BoxFuture<'static, Result<(Reply, Vec<SynthesizerEvent>), StepError>>;
+
+struct SessionState {
+    speech: Speech,
+    /// Those that are not finished, in order. The first one is missing while a step works on it.
+    replies: VecDeque<Reply>,
+    /// Events that the channel had no room for yet.
+    outbox: VecDeque<SynthesizerEvent>,
+    /// The reply that was cancelled last: text for it that was on its way is not spoken.
+    cancelled: Option<ReplyId>,
+}
+
+/// A step that is being computed.
+struct Running {
+    reply: ReplyId,
+    step: Step,
+    /// Commands for the reply that came meanwhile.
+    later: Vec<SynthesizerCommand>,
+}
+
+impl SessionState {
+    /// Serves commands until they end, then speaks what is left. An error ends the session.
+    async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<SynthesizerCommand>,
+        events: mpsc::Sender<Result<SynthesizerEvent, EngineError>>,
+    ) {
+        let mut running: Option<Running> = None;
+        let mut finishing = false;
+        loop {
+            // Nothing is computed ahead of a call that does not take what is there.
+            if running.is_none() && self.outbox.is_empty() {
+                running = self.next_step();
+            }
+            if finishing && running.is_none() && self.outbox.is_empty() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                command = commands.recv(), if !finishing => match command {
+                    Some(command) => self.accept(command, &mut running),
+                    None => finishing = true,
+                },
+                permit = events.reserve(), if !self.outbox.is_empty() => match (permit, self.outbox.pop_front()) {
+                    (Ok(permit), Some(event)) => permit.send(Ok(event)),
+                    _ => return,
+                },
+                () = events.closed() => return,
+                (later, result) = next(&mut running) => match result {
+                    Ok((reply, made)) => self.finish_step(reply, made, later),
+                    Err(error) => {
+                        // Whoever closed the channel knows that the session is over.
+                        let _ = events.send(Err(super::local_error(error))).await;
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Begins the next step of the first reply that has something to do.
+    fn next_step(&mut self) -> Option<Running> {
+        let index = self.replies.iter().position(Reply::has_work)?;
+        let reply = self.replies.remove(index)?;
+        Some(Running { reply: reply.id(), step: Box::pin(reply.step(self.speech.clone())), later: Vec::new() })
+    }
+
+    fn finish_step(&mut self, reply: Reply, made: Vec<SynthesizerEvent>, later: Vec<SynthesizerCommand>) {
+        self.outbox.extend(made);
+        if !reply.is_done() {
+            self.replies.push_front(reply);
+        }
+        for command in later {
+            self.apply(command);
+        }
+    }
+
+    fn accept(&mut self, command: SynthesizerCommand, running: &mut Option<Running>) {
+        let of = reply_of(&command);
+        match (running.as_mut().filter(|running| running.reply == of), command) {
+            (at_work, SynthesizerCommand::Cancel { reply, .. }) => {
+                // Its step is no longer waited for: if it has not begun it never will.
+                if at_work.is_some() {
+                    *running = None;
+                }
+                self.cancel(reply);
+            }
+            (Some(running), command) => running.later.push(command),
+            (None, command) => self.apply(command),
+        }
+    }
+
+    /// Takes in a command for a reply on which no step works.
+    fn apply(&mut self, command: SynthesizerCommand) {
+        match command {
+            SynthesizerCommand::Text { reply, .. } | SynthesizerCommand::Flush { reply }
+                if self.cancelled == Some(reply) => {}
+            SynthesizerCommand::Text { reply, text } => self.reply(reply).push_text(text),
+            SynthesizerCommand::Flush { reply } => self.reply(reply).flush(),
+            // The bounded channel of events is back-pressure enough for a reply of some sentences.
+            SynthesizerCommand::Playback { .. } => {}
+            SynthesizerCommand::Cancel { reply, .. } => self.cancel(reply),
+        }
+    }
+
+    fn reply(&mut self, id: ReplyId) -> &mut Reply {
+        let index = self.replies.iter().position(|reply| reply.id() == id).unwrap_or_else(|| {
+            self.replies.push_back(Reply::new(id));
+            self.replies.len() - 1
+        });
+        &mut self.replies[index]
+    }
+
+    fn cancel(&mut self, id: ReplyId) {
+        self.cancelled = Some(id);
+        self.replies.retain(|reply| reply.id() != id);
+        self.outbox.retain(|event| reply_of_event(event) != id);
+        self.outbox.push_back(SynthesizerEvent::Cancelled { reply: id });
+    }
+}
+
+/// The result of the step, with the commands that came meanwhile; never, if there is none.
+async fn next(
+    running: &mut Option<Running>,
+) -> (Vec<SynthesizerCommand>, Result<(Reply, Vec<SynthesizerEvent>), StepError>) {
+    let Some(at_work) = running else { return std::future::pending().await };
+    let result = (&mut at_work.step).await;
+    (running.take().map(|running| running.later).unwrap_or_default(), result)
+}
+
+fn reply_of(command: &SynthesizerCommand) -> ReplyId {
+    match command {
+        SynthesizerCommand::Text { reply, .. }
+        | SynthesizerCommand::Flush { reply }
+        | SynthesizerCommand::Playback { reply, .. }
+        | SynthesizerCommand::Cancel { reply, .. } => *reply,
+    }
+}
+
+fn reply_of_event(event: &SynthesizerEvent) -> ReplyId {
+    match event {
+        SynthesizerEvent::Audio { reply, .. }
+        | SynthesizerEvent::Mark { reply, .. }
+        | SynthesizerEvent::Done { reply }
+        | SynthesizerEvent::Cancelled { reply } => *reply,
+    }
+}
