@@ -79,7 +79,9 @@ pub fn run(args: &ModelsArgs, out: &mut dyn io::Write) -> Result<()> {
     };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // A reader that has gone away (`arioso models list | head -1`) is no failure.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error).context("cannot write the result"),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            return Err(error).context("cannot write the result");
+        }
         _ => {}
     }
     if failed {

@@ -79,6 +79,19 @@ async fn silence_is_no_words() {
 }
 
 #[tokio::test]
+async fn noise_is_no_words() {
+    let mut session = recognizer().await;
+    let mut state = 1u64;
+    let mut noise = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        ((state >> 40) as i64 % 2_001 - 1_000) as i16
+    };
+    let pcm: Vec<i16> = (0..12_000).map(|_| noise()).collect();
+    utter(&session, 0, 0, &pcm).await;
+    assert_eq!(final_text(&mut session, 0).await, (String::new(), None));
+}
+
+#[tokio::test]
 async fn a_gap_in_the_audio_is_silence() {
     let mut session = recognizer().await;
     let utterance = UtteranceIndex(0);

@@ -81,7 +81,9 @@ impl VoiceConfig {
         let single = |(name, ids): (&String, &Vec<i32>)| {
             let mut characters = name.chars();
             match (characters.next(), characters.next(), ids.first()) {
-                (Some(character), None, Some(id)) if ![BEGIN, END, PAD].contains(&name.as_str()) => Some((character, *id)),
+                (Some(character), None, Some(id)) if ![BEGIN, END, PAD].contains(&name.as_str()) => {
+                    Some((character, *id))
+                }
                 _ => None,
             }
         };
@@ -95,12 +97,6 @@ impl VoiceConfig {
         let known = phonemes.chars().filter_map(|phoneme| self.alphabet.get(&phoneme));
         let padded = known.flat_map(|id| [*id, self.pad]);
         [self.begin, self.pad].into_iter().chain(padded).chain([self.end]).collect()
-    }
-
-    /// Whether the voice has this phoneme.
-    #[cfg(test)]
-    pub(super) fn knows(&self, phoneme: char) -> bool {
-        self.alphabet.contains_key(&phoneme)
     }
 }
 

@@ -1,7 +1,8 @@
 //! English text to the phonemes that the voice was trained with: those that espeak-ng writes for `en-us`.
 //!
-//! The dictionary and the grammar are those of `misaki-rs`, which writes diphthongs and affricates as one capital letter
-//! or ligature each, does not mark length, and spells the r-coloured vowels out. [`espeak_word`] turns one into the other.
+//! The dictionary and the grammar are those of `misaki-rs`, which writes diphthongs and affricates as one capital
+//! letter or ligature each, does not mark length, and spells the r-coloured vowels out. [`espeak_word`] turns one into
+//! the other.
 
 use super::spelling::spelled;
 use misaki_rs::{G2P, Language, MToken};
@@ -51,8 +52,10 @@ impl Phonemizer {
     pub fn phonemes(&self, sentence: &str) -> Result<String, PhonemeError> {
         // Brackets are markup to the dictionary: [word](/phonemes/).
         let plain: String = sentence.chars().map(|c| if matches!(c, '[' | ']' | '❓') { ' ' } else { c }).collect();
-        let (_, tokens) =
-            self.g2p.g2p(plain.trim()).map_err(|cause| PhonemeError { text: plain.clone(), cause: cause.to_string() })?;
+        let (_, tokens) = self
+            .g2p
+            .g2p(plain.trim())
+            .map_err(|cause| PhonemeError { text: plain.clone(), cause: cause.to_string() })?;
         let mut phonemes = String::new();
         for token in &tokens {
             push_words(&mut phonemes, &token_phonemes(token));
@@ -91,7 +94,8 @@ fn push_blank(phonemes: &mut String) {
     }
 }
 
-/// A sentence that ends in punctuation: without, the voice stops in the middle of the melody. Without words it is empty.
+/// A sentence that ends in punctuation: without, the voice stops in the middle of the melody. Without words it is
+/// empty.
 fn with_ending(phonemes: &str) -> String {
     let is_pause = |character: char| matches!(character, '.' | ',' | '!' | '?' | ';' | ':');
     if phonemes.chars().all(|character| is_pause(character) || character == ' ') {
@@ -228,7 +232,25 @@ mod tests {
 
     #[test]
     fn hostile_text_is_survived() {
-        for text in ["-", "--", "a-", "1-", "--1", "$", "$$5", "1e9", "'", "''", "_", "\u{0}\u{200b}", "((((", "\u{301}", "2", "0x1F", "9".repeat(40).as_str()] {
+        for text in [
+            "-",
+            "--",
+            "a-",
+            "1-",
+            "--1",
+            "$",
+            "$$5",
+            "1e9",
+            "'",
+            "''",
+            "_",
+            "\u{0}\u{200b}",
+            "((((",
+            "\u{301}",
+            "2",
+            "0x1F",
+            "9".repeat(40).as_str(),
+        ] {
             let _ = PHONEMIZER.phonemes(text);
         }
     }

@@ -51,10 +51,12 @@ pub(super) struct Transcript<'a> {
 }
 
 impl<'a> Transcript<'a> {
-    /// A transcript of `utterance`, which is followed by silence: all positions of `silence` from where the utterance ends.
+    /// A transcript of `utterance`, which is followed by silence: all positions of `silence` from where the utterance
+    /// ends.
     pub(super) fn new(utterance: &'a Heard, silence: &'a Heard) -> Self {
         let layers = utterance.layers.iter().zip(&silence.layers);
-        let heard: Vec<_> = layers.map(|(said, silence)| [&said[..], silence.get(said.len()..).unwrap_or(&[])]).collect();
+        let heard: Vec<_> =
+            layers.map(|(said, silence)| [&said[..], silence.get(said.len()..).unwrap_or(&[])]).collect();
         Self { spoken: vec![Vec::new(); heard.len()], heard, length: 0 }
     }
 }
@@ -96,8 +98,8 @@ impl Decoder {
         Ok(Heard { layers: memories.collect::<Result<_, _>>()? })
     }
 
-    /// Appends a token (less than [`Self::tokens`]) to a transcript shorter than [`Self::max_length`]; returns the logits of
-    /// the next one, `[tokens]`.
+    /// Appends a token (less than [`Self::tokens`]) to a transcript shorter than [`Self::max_length`]; returns the
+    /// logits of the next one, `[tokens]`.
     pub(super) fn push(&self, transcript: &mut Transcript<'_>, token: Token) -> Vec<f32> {
         let mut x: Vec<f32> = self.embeddings.row(token).collect();
         add(&mut x, &self.positions[transcript.length * self.width..][..self.width]);
@@ -112,9 +114,8 @@ impl Decoder {
 
 impl DecoderLayer {
     fn load(weights: &Weights<'_>, gemm: &GemmExecutor, name: &str, width: usize) -> Result<Self, WeightsError> {
-        let linear = |part: &str, outputs, inputs| {
-            QuantizedLinear::load(weights, &format!("{name}/{part}"), outputs, inputs)
-        };
+        let linear =
+            |part: &str, outputs, inputs| QuantizedLinear::load(weights, &format!("{name}/{part}"), outputs, inputs);
         let norm = |part: &str| LayerNorm::load(weights, &format!("{name}/{part}/layer_norm"), width);
         Ok(Self {
             self_norm: norm("self_attention")?,

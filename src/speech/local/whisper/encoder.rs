@@ -81,9 +81,8 @@ impl Encoder {
 
 impl EncoderLayer {
     fn load(weights: &Weights<'_>, gemm: &GemmExecutor, name: &str, width: usize) -> Result<Self, WeightsError> {
-        let linear = |part: &str, outputs, inputs| {
-            Linear::load(weights, gemm, &format!("{name}/{part}"), outputs, inputs)
-        };
+        let linear =
+            |part: &str, outputs, inputs| Linear::load(weights, gemm, &format!("{name}/{part}"), outputs, inputs);
         let norm = |part: &str| LayerNorm::load(weights, &format!("{name}/{part}/layer_norm"), width);
         Ok(Self {
             attention_norm: norm("self_attention")?,
@@ -108,12 +107,7 @@ impl EncoderLayer {
 }
 
 /// Attention of all positions to all: `[positions, 3 · width]` (queries, keys, values) → `[positions, width]`.
-fn self_attention(
-    gemm: &GemmExecutor,
-    projected: &[f32],
-    width: usize,
-    heads: usize,
-) -> Result<Vec<f32>, GemmError> {
+fn self_attention(gemm: &GemmExecutor, projected: &[f32], width: usize, heads: usize) -> Result<Vec<f32>, GemmError> {
     let positions = projected.len() / (3 * width);
     let head_width = width / heads;
     let scale = 1.0 / (head_width as f32).sqrt();
@@ -142,7 +136,8 @@ fn self_attention(
     Ok(output)
 }
 
-/// A convolution over time as a matrix product; its weights `[outputs, inputs, TAPS]` are put in the order of [`patches`].
+/// A convolution over time as a matrix product; its weights `[outputs, inputs, TAPS]` are put in the order of
+/// [`patches`].
 fn load_convolution(
     weights: &Weights<'_>,
     gemm: &GemmExecutor,
@@ -163,8 +158,8 @@ fn load_convolution(
     Ok(Linear::new(gemm, &rows, bias, inputs * TAPS))
 }
 
-/// What each output of a convolution over `columns` sees, at every `stride`-th column: `[columns / stride, TAPS · inputs]`.
-/// Beyond the ends there is zero.
+/// What each output of a convolution over `columns` sees, at every `stride`-th column: `[columns / stride, TAPS ·
+/// inputs]`. Beyond the ends there is zero.
 fn patches(columns: usize, stride: usize, inputs: usize, value: impl Fn(usize, usize) -> f32) -> Vec<f32> {
     let mut rows = vec![0.0; columns / stride * TAPS * inputs];
     for (position, row) in rows.chunks_exact_mut(TAPS * inputs).enumerate() {

@@ -69,12 +69,7 @@ pub(super) struct QuantizedLinear {
 
 impl QuantizedLinear {
     /// The layer called `name`, which has `outputs` rows of `inputs` weights.
-    pub(super) fn load(
-        weights: &Weights<'_>,
-        name: &str,
-        outputs: usize,
-        inputs: usize,
-    ) -> Result<Self, WeightsError> {
+    pub(super) fn load(weights: &Weights<'_>, name: &str, outputs: usize, inputs: usize) -> Result<Self, WeightsError> {
         let rows = weights.tensor(&format!("{name}/weight"), &[outputs, inputs])?;
         let bias = weights.tensor(&format!("{name}/bias"), &[outputs])?;
         Ok(Self::new(&rows, bias, inputs))

@@ -6,8 +6,8 @@
 //! u32 count, count × (text alias, text name)
 //! ```
 //!
-//! Everything is little-endian; a text is a u16 length, the bytes and a zero that the length counts. Nothing in the file is
-//! trusted: each read is checked against its end, and a wrong file is an error, never a panic.
+//! Everything is little-endian; a text is a u16 length, the bytes and a zero that the length counts. Nothing in the
+//! file is trusted: each read is checked against its end, and a wrong file is an error, never a panic.
 
 use half::f16;
 use std::collections::HashMap;
@@ -364,10 +364,7 @@ mod tests {
         assert_eq!(Weights::parse(&other).unwrap_err(), WeightsError::Spec("TransformerSpec".into()));
         let mut unknown_type = header(1);
         variable(&mut unknown_type, "x", &[1], 9, &[0]);
-        assert_eq!(
-            Weights::parse(&unknown_type).unwrap_err(),
-            WeightsError::ElementType { name: "x".into(), code: 9 }
-        );
+        assert_eq!(Weights::parse(&unknown_type).unwrap_err(), WeightsError::ElementType { name: "x".into(), code: 9 });
         let mut wrong_length = header(1);
         variable(&mut wrong_length, "x", &[u32::MAX, u32::MAX, u32::MAX], 0, &[0; 4]);
         assert!(matches!(Weights::parse(&wrong_length).unwrap_err(), WeightsError::Length { bytes: 4, .. }));
