@@ -1,6 +1,7 @@
 //! The engines of this process: Whisper hears, Piper speaks, both in pure Rust on a few threads of their own.
 //!
-//! They understand and speak English. [`LocalEngines::load`] loads both from the cache that `arioso models fetch` fills.
+//! They understand and speak English. [`LocalEngines::load`] loads both from the cache that `arioso models fetch`
+//! fills.
 
 mod caller_audio;
 pub mod models;
@@ -60,8 +61,8 @@ impl From<LoadError> for EngineError {
 }
 
 impl LocalEngines {
-    /// Loads both engines and runs each once, so that the first caller waits no longer than the others. Blocks for a few
-    /// seconds: call it before the server starts, or where blocking is allowed.
+    /// Loads both engines and runs each once, so that the first caller waits no longer than the others. Blocks for a
+    /// few seconds: call it before the server starts, or where blocking is allowed.
     ///
     /// # Errors
     /// [`LoadError::Model`] says what to do about missing or damaged files; the others name the file at fault.

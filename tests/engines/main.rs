@@ -2,6 +2,8 @@
 //!
 //! The models must be in the cache (`arioso models fetch`); without them these tests fail and say so.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod conversation;
 mod recognition;
 mod synthesis;

@@ -59,8 +59,8 @@ impl CallerAudio {
         self.first += count as i64;
     }
 
-    /// The samples of a range of positions. Those that were forgotten or have not come are silence. The range is cut at its
-    /// beginning to what can be kept.
+    /// The samples of a range of positions. Those that were forgotten or have not come are silence. The range is cut
+    /// at its beginning to what can be kept.
     pub(super) fn range(&self, range: Range<i64>) -> Vec<i16> {
         let start = range.start.max(range.end - self.capacity as i64);
         (start..range.end).map(|position| self.at(position)).collect()

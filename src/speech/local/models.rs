@@ -1,5 +1,5 @@
-//! The models of the built-in engines: which there are (the manifest compiled in from `models/manifest.toml`), where they
-//! lie on disk ([`ModelCache`]) and how they get there ([`ModelCache::fetch`]).
+//! The models of the built-in engines: which there are (the manifest compiled in from `models/manifest.toml`), where
+//! they lie on disk ([`ModelCache`]) and how they get there ([`ModelCache::fetch`]).
 
 mod cache;
 mod fetch;

@@ -1,8 +1,8 @@
 //! Piper, the synthesiser's model: English text in, speech out.
 //!
-//! Text goes through three forms: [`sentences`] cut it into pieces that are spoken in one breath, the [`Phonemizer`] turns each
-//! into the International Phonetic Alphabet, and the [`Voice`] turns that into audio, in chunks, so that the first
-//! sound can be heard while the rest is being computed.
+//! Text goes through three forms: [`sentences()`] cut it into pieces that are spoken in one breath, the [`Phonemizer`]
+//! turns each into the International Phonetic Alphabet, and the [`Voice`] turns that into audio, in chunks, so that
+//! the first sound can be heard while the rest is being computed.
 
 mod config;
 mod phonemes;

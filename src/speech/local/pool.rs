@@ -1,8 +1,8 @@
 //! The threads on which models run: few, bounded, and none of them a media thread or a thread of the async runtime.
 //!
-//! A job is a fraction of a second of arithmetic (one utterance recognised, one chunk of speech synthesised), so that jobs
-//! of many calls take turns. Each thread computes alone: eight calls on eight threads finish sooner than one after the
-//! other on eight threads each.
+//! A job is a fraction of a second of arithmetic (one utterance recognised, one chunk of speech synthesised), so that
+//! jobs of many calls take turns. Each thread computes alone: eight calls on eight threads finish sooner than one
+//! after the other on eight threads each.
 
 use rten::ThreadPool;
 use std::collections::VecDeque;
@@ -12,8 +12,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use tokio::sync::oneshot;
 
-/// Jobs that may wait for each thread. With jobs of about 100 ms the last one waits less than a second, within the time that
-/// a call gives its engines.
+/// Jobs that may wait for each thread. With jobs of about 100 ms the last one waits less than a second, within the
+/// time that a call gives its engines.
 const WAITING_PER_THREAD: usize = 8;
 
 /// The thread pool of `rten` (and so of `rayon`) that a job runs in; it has one thread, the one that runs the job.
@@ -24,8 +24,8 @@ type Job = Box<dyn FnOnce(&JobThread) + Send>;
 /// Whether a job may be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// It begins something: refused when too many jobs wait, so that a caller hears an apology or another engine instead
-    /// of a long silence.
+    /// It begins something: refused when too many jobs wait, so that a caller hears an apology or another engine
+    /// instead of a long silence.
     New,
     /// It continues what was begun, a reply in the middle: never refused. Everyone has at most one such job.
     Continuing,
@@ -105,7 +105,8 @@ impl InferencePool {
         self.threads
     }
 
-    /// Runs `job` on one of the threads. A job whose caller no longer waits for it (this future was dropped) is not begun.
+    /// Runs `job` on one of the threads. A job whose caller no longer waits for it (this future was dropped) is not
+    /// begun.
     ///
     /// # Errors
     /// [`PoolError::Busy`] at once, only for [`Admission::New`]; [`PoolError::Panicked`].
@@ -153,8 +154,8 @@ impl Queue {
 
     /// What each thread does.
     fn work(&self) {
-        // Arithmetic of `rten` and `rten-gemm` spreads over the `rayon` pool that it is called in. In one of a single thread
-        // it stays together.
+        // Arithmetic of `rten` and `rten-gemm` spreads over the `rayon` pool that it is called in. In one of a single
+        // thread it stays together.
         let thread = Arc::new(ThreadPool::with_num_threads(1));
         while let Some(job) = self.next() {
             // A job that panics takes its result's channel with it, which tells whoever waits; the thread lives on.

@@ -1,7 +1,7 @@
 //! The recogniser of this process: Whisper, one utterance at a time.
 //!
-//! Whisper hears a whole utterance, so nothing is computed while the caller speaks; the audio is kept until the call says where
-//! the utterance ended. The final hypothesis then takes the time of one job of the pool.
+//! Whisper hears a whole utterance, so nothing is computed while the caller speaks; the audio is kept until the call
+//! says where the utterance ended. The final hypothesis then takes the time of one job of the pool.
 
 use super::caller_audio::CallerAudio;
 use super::pool::{Admission, InferencePool};
@@ -150,14 +150,15 @@ impl SessionState {
     }
 
     fn end_utterance(&mut self, utterance: UtteranceIndex, end_sample: i64) -> Result<(), EngineError> {
-        // A session that took over from another engine in the middle of an utterance has not been told of its beginning.
+        // A session that took over from another engine in the middle of an utterance has not been told of its
+        // beginning.
         let begun = self.open.take_if(|(open, _)| *open == utterance);
         let start = begun.map_or(self.audio.start(), |(_, start)| start);
         if self.waiting.len() >= WAITING_UTTERANCES {
             return Err(EngineError::Local(format!("{WAITING_UTTERANCES} utterances wait to be recognised")));
         }
         if end_sample - start > self.rate.samples_in(LONGEST_UTTERANCE) {
-            tracing::warn!(%utterance, longest = ?LONGEST_UTTERANCE, "the utterance is too long: its beginning is ignored");
+            tracing::warn!(%utterance, longest = ?LONGEST_UTTERANCE, "utterance too long: its beginning is ignored");
         }
         self.waiting.push_back((utterance, self.audio.range(start..end_sample)));
         Ok(())

@@ -1,7 +1,7 @@
 //! The synthesiser of this process: Piper, sentence by sentence and chunk by chunk.
 //!
-//! Each step (rhythm and melody of a sentence, then one chunk of audio after the other) is a job of its own, so that calls take
-//! turns on the pool's threads and a cancelled reply costs at most the chunk that is being computed.
+//! Each step (rhythm and melody of a sentence, then one chunk of audio after the other) is a job of its own, so that
+//! calls take turns on the pool's threads and a cancelled reply costs at most the chunk that is being computed.
 
 mod reply;
 

@@ -38,10 +38,11 @@ const SILENCE: f32 = -0.6;
 /// Tokens that the fastest speaker needs for a second, and those that any utterance may have.
 const TOKENS_PER_SECOND: usize = 9;
 const LEAST_TOKENS: usize = 4;
-/// An utterance is taken for no speech if the model says so with this probability…
+/// An utterance is taken for no speech if the model says so with this probability… (For noise, hum and silence it says
+/// more than 0.8; for spoken prompts, single digits among them, less than 0.4.)
 const NO_SPEECH_PROBABILITY: f32 = 0.6;
 /// … and is not surer than this of its words, as a mean logarithm of their probabilities.
-const NO_SPEECH_LOG_PROBABILITY: f32 = -1.0;
+const NO_SPEECH_LOG_PROBABILITY: f32 = -0.5;
 
 /// A loaded model. Shared by all calls.
 pub struct Whisper {

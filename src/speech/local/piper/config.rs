@@ -98,12 +98,6 @@ impl VoiceConfig {
         let padded = known.flat_map(|id| [*id, self.pad]);
         [self.begin, self.pad].into_iter().chain(padded).chain([self.end]).collect()
     }
-
-    /// Whether the voice has this phoneme.
-    #[cfg(test)]
-    pub(super) fn knows(&self, phoneme: char) -> bool {
-        self.alphabet.contains_key(&phoneme)
-    }
 }
 
 #[cfg(test)]

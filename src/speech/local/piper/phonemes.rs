@@ -1,7 +1,8 @@
 //! English text to the phonemes that the voice was trained with: those that espeak-ng writes for `en-us`.
 //!
-//! The dictionary and the grammar are those of `misaki-rs`, which writes diphthongs and affricates as one capital letter
-//! or ligature each, does not mark length, and spells the r-coloured vowels out. [`espeak_word`] turns one into the other.
+//! The dictionary and the grammar are those of `misaki-rs`, which writes diphthongs and affricates as one capital
+//! letter or ligature each, does not mark length, and spells the r-coloured vowels out. [`espeak_word`] turns one into
+//! the other.
 
 use super::spelling::spelled;
 use misaki_rs::{G2P, Language, MToken};
@@ -93,7 +94,8 @@ fn push_blank(phonemes: &mut String) {
     }
 }
 
-/// A sentence that ends in punctuation: without, the voice stops in the middle of the melody. Without words it is empty.
+/// A sentence that ends in punctuation: without, the voice stops in the middle of the melody. Without words it is
+/// empty.
 fn with_ending(phonemes: &str) -> String {
     let is_pause = |character: char| matches!(character, '.' | ',' | '!' | '?' | ';' | ':');
     if phonemes.chars().all(|character| is_pause(character) || character == ' ') {

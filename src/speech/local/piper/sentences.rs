@@ -1,7 +1,7 @@
 //! Where text may be cut so that nobody hears it.
 
-/// A piece longer than this (in bytes) is cut at a comma or, failing that, at a blank: the voice computes a piece as a whole
-/// before its first sound can be heard.
+/// A piece longer than this (in bytes) is cut at a comma or, failing that, at a blank: the voice computes a piece as a
+/// whole before its first sound can be heard.
 const LONGEST: usize = 160;
 
 /// Words that end in a full stop without ending a sentence.
@@ -48,8 +48,8 @@ fn is_abbreviation(word: &str) -> bool {
     ABBREVIATIONS.contains(&word.as_str()) || (word.ends_with('.') && word.chars().count() == 2 && word != "i.")
 }
 
-/// Where a sentence that is too long is cut: behind the last comma, semicolon or colon of its first [`LONGEST`] bytes, else
-/// behind the last blank, else not at all.
+/// Where a sentence that is too long is cut: behind the last comma, semicolon or colon of its first [`LONGEST`] bytes,
+/// else behind the last blank, else not at all.
 fn part_end(sentence: &str) -> usize {
     if sentence.len() <= LONGEST {
         return sentence.len();

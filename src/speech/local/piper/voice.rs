@@ -1,9 +1,9 @@
 //! The voice: phonemes to audio, in two steps.
 //!
-//! The first part of the network makes a latent of the whole sentence, one frame for every 256 samples of audio, and decides
-//! rhythm and melody on the way. The second, which is most of the work, turns frames into samples and looks only at their
-//! neighbours: it is run in chunks, a small one first, each with a few frames of context at both ends. The seams
-//! cannot be heard, nor measured (they are below the 16 bits of a sample).
+//! The first part of the network makes a latent of the whole sentence, one frame for every 256 samples of audio, and
+//! decides rhythm and melody on the way. The second, which is most of the work, turns frames into samples and looks
+//! only at their neighbours: it is run in chunks, a small one first, each with a few frames of context at both ends.
+//! The seams cannot be heard, nor measured (they are below the 16 bits of a sample).
 
 use super::config::{ConfigError, VoiceConfig};
 use crate::audio::SampleRate;
@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 const LATENT: &str = "/Mul_7_output_0";
 /// Samples for each frame of the latent.
 const SAMPLES_PER_FRAME: usize = 256;
-/// Frames of the first two chunks, 0.19 s and 0.37 s of audio: soon computed, and each long enough to compute the next even
-/// on a busy machine.
+/// Frames of the first two chunks, 0.19 s and 0.37 s of audio: soon computed, and each long enough to compute the next
+/// even on a busy machine.
 const FIRST_CHUNKS: [usize; 2] = [16, 32];
 /// Frames of all other chunks, 0.74 s of audio: so that calls take turns, and a cancelled reply costs little.
 const CHUNK: usize = 64;

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 /// How much audio an event carries at most.
 const PIECE: Duration = Duration::from_millis(40);
-/// Silence that is left before the first sound of a sentence. The voice begins with up to 60 ms of it, and a caller who waits for
-/// an answer hears each of them as delay.
+/// Silence that is left before the first sound of a sentence. The voice begins with up to 60 ms of it, and a caller
+/// who waits for an answer hears each of them as delay.
 const LEAD_IN: Duration = Duration::from_millis(10);
 /// A sample louder than this is sound: −40 dB.
 const SOUND: u16 = 328;
@@ -117,7 +117,8 @@ impl Reply {
         speech: &Speech,
         events: &mut Vec<SynthesizerEvent>,
     ) -> Result<(), StepError> {
-        // Only the beginning of a reply may be refused: one that is cut in the middle is worse than one that comes late.
+        // Only the beginning of a reply may be refused: one that is cut in the middle is worse than one that comes
+        // late.
         let admission = if self.position == 0 { Admission::New } else { Admission::Continuing };
         let speaker = Arc::clone(&speech.speaker);
         let begun = speech.pool.run(admission, move |thread| begin(&speaker, &sentence, thread)).await??;

@@ -51,7 +51,8 @@ pub(super) struct Transcript<'a> {
 }
 
 impl<'a> Transcript<'a> {
-    /// A transcript of `utterance`, which is followed by silence: all positions of `silence` from where the utterance ends.
+    /// A transcript of `utterance`, which is followed by silence: all positions of `silence` from where the utterance
+    /// ends.
     pub(super) fn new(utterance: &'a Heard, silence: &'a Heard) -> Self {
         let layers = utterance.layers.iter().zip(&silence.layers);
         let heard: Vec<_> =
@@ -97,8 +98,8 @@ impl Decoder {
         Ok(Heard { layers: memories.collect::<Result<_, _>>()? })
     }
 
-    /// Appends a token (less than [`Self::tokens`]) to a transcript shorter than [`Self::max_length`]; returns the logits of
-    /// the next one, `[tokens]`.
+    /// Appends a token (less than [`Self::tokens`]) to a transcript shorter than [`Self::max_length`]; returns the
+    /// logits of the next one, `[tokens]`.
     pub(super) fn push(&self, transcript: &mut Transcript<'_>, token: Token) -> Vec<f32> {
         let mut x: Vec<f32> = self.embeddings.row(token).collect();
         add(&mut x, &self.positions[transcript.length * self.width..][..self.width]);

@@ -136,7 +136,8 @@ fn self_attention(gemm: &GemmExecutor, projected: &[f32], width: usize, heads: u
     Ok(output)
 }
 
-/// A convolution over time as a matrix product; its weights `[outputs, inputs, TAPS]` are put in the order of [`patches`].
+/// A convolution over time as a matrix product; its weights `[outputs, inputs, TAPS]` are put in the order of
+/// [`patches`].
 fn load_convolution(
     weights: &Weights<'_>,
     gemm: &GemmExecutor,
@@ -157,8 +158,8 @@ fn load_convolution(
     Ok(Linear::new(gemm, &rows, bias, inputs * TAPS))
 }
 
-/// What each output of a convolution over `columns` sees, at every `stride`-th column: `[columns / stride, TAPS · inputs]`.
-/// Beyond the ends there is zero.
+/// What each output of a convolution over `columns` sees, at every `stride`-th column: `[columns / stride, TAPS ·
+/// inputs]`. Beyond the ends there is zero.
 fn patches(columns: usize, stride: usize, inputs: usize, value: impl Fn(usize, usize) -> f32) -> Vec<f32> {
     let mut rows = vec![0.0; columns / stride * TAPS * inputs];
     for (position, row) in rows.chunks_exact_mut(TAPS * inputs).enumerate() {

@@ -1,5 +1,5 @@
-//! Choosing the tokens of a transcript: always the likeliest one that is allowed, until the end or until the model repeats
-//! itself.
+//! Choosing the tokens of a transcript: always the likeliest one that is allowed, until the end or until the model
+//! repeats itself.
 
 use super::vocabulary::{SpecialTokens, Token};
 
@@ -19,12 +19,13 @@ pub(super) struct Rules<'a> {
 pub(super) struct Choice {
     /// Without the end of text.
     pub(super) tokens: Vec<Token>,
-    /// Mean of the natural logarithms of the probabilities of all tokens, the end of text included; 0 if there are none.
+    /// Mean of the natural logarithms of the probabilities of all tokens, the end of text included; 0 if there are
+    /// none.
     pub(super) mean_log_probability: f32,
 }
 
-/// A stretch of tokens at least this long that comes twice in a row is taken for a loop of the model, not for speech. (A caller
-/// may well say "no no no no".)
+/// A stretch of tokens at least this long that comes twice in a row is taken for a loop of the model, not for speech.
+/// (A caller may well say "no no no no".)
 const SHORTEST_LOOP: usize = 4;
 
 /// Chooses tokens, given the logits for the first; `next` appends a token and returns the logits for the one after it.

@@ -81,7 +81,8 @@ impl MelSpectrogram {
 }
 
 impl Band {
-    /// The triangle from `low` over `peak` to `high` Hz, with the area that makes all bands equally loud for white noise.
+    /// The triangle from `low` over `peak` to `high` Hz, with the area that makes all bands equally loud for white
+    /// noise.
     fn new(low: f32, peak: f32, high: f32) -> Self {
         let weight = |bin: usize| {
             let hz = bin as f32 * RATE as f32 / WINDOW as f32;

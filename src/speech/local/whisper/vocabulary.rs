@@ -1,7 +1,7 @@
 //! Whisper's tokens: their numbers, and the text that they stand for.
 //!
-//! A token is written in the byte alphabet of GPT-2: every byte of the UTF-8 text is one character, those that do not print
-//! moved to 256 and up. So ` café` is `ĠcafÃ©`. Special tokens look like `<|endoftext|>`.
+//! A token is written in the byte alphabet of GPT-2: every byte of the UTF-8 text is one character, those that do not
+//! print moved to 256 and up. So ` café` is `ĠcafÃ©`. Special tokens look like `<|endoftext|>`.
 
 use std::collections::HashMap;
 
@@ -58,8 +58,8 @@ impl Vocabulary {
         self.special
     }
 
-    /// The text that `tokens` stand for, without blanks around it. Special and unknown tokens stand for nothing; bytes that
-    /// are no UTF-8 (a character of which only a part was predicted) become U+FFFD.
+    /// The text that `tokens` stand for, without blanks around it. Special and unknown tokens stand for nothing; bytes
+    /// that are no UTF-8 (a character of which only a part was predicted) become U+FFFD.
     pub(crate) fn text(&self, tokens: &[Token]) -> String {
         let alphabet = byte_alphabet();
         let words = tokens.iter().filter(|token| **token < self.special.end_of_text);

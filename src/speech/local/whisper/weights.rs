@@ -6,8 +6,8 @@
 //! u32 count, count × (text alias, text name)
 //! ```
 //!
-//! Everything is little-endian; a text is a u16 length, the bytes and a zero that the length counts. Nothing in the file is
-//! trusted: each read is checked against its end, and a wrong file is an error, never a panic.
+//! Everything is little-endian; a text is a u16 length, the bytes and a zero that the length counts. Nothing in the
+//! file is trusted: each read is checked against its end, and a wrong file is an error, never a panic.
 
 use half::f16;
 use std::collections::HashMap;
