@@ -117,7 +117,12 @@ pub fn synthesize(text: &str, voice: &str) -> Result<Prompt, PromptError> {
     let failed = |source| PromptError::Program { program: "espeak-ng", source };
     let path = std::env::temp_dir().join(format!("arioso-espeak-{}.wav", uuid::Uuid::new_v4().simple()));
     let mut command = Command::new("espeak-ng");
-    command.args(["-v", voice, "-s", "150", "-w"]).arg(&path).arg("--stdin").stdin(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(["-v", voice, "-s", "150", "-w"])
+        .arg(&path)
+        .arg("--stdin")
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped());
     let said = command.spawn().and_then(|mut child| {
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(text.as_bytes())?;

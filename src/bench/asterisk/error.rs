@@ -38,7 +38,9 @@ pub enum LocalAsteriskError {
         source: io::Error,
     },
     /// The process could not be started.
-    #[error("cannot start the local Asterisk: {source}; `unshare` (package util-linux) and, without root, `sudo` are needed")]
+    #[error(
+        "cannot start the local Asterisk: {source}; `unshare` (package util-linux) and, without root, `sudo` are needed"
+    )]
     Launch {
         /// What the system said.
         source: io::Error,

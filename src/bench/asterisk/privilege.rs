@@ -14,7 +14,9 @@ pub(super) enum Privilege {
 
 /// This process may not act as root.
 #[derive(Debug, thiserror::Error)]
-#[error("a local Asterisk needs root for chroot and mounts: run this as root, or allow `sudo -n` for this user (`sudo -v` before it is enough)")]
+#[error(
+    "a local Asterisk needs root for chroot and mounts: run this as root, or allow `sudo -n` for this user (`sudo -v` before it is enough)"
+)]
 pub struct PrivilegeError;
 
 impl Privilege {

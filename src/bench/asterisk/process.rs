@@ -55,7 +55,11 @@ impl AsteriskProcess {
     pub(super) fn launch(privilege: Privilege, root: &Path, instance: &Path, output: File) -> io::Result<Self> {
         let mut command = privilege.command("unshare");
         command.args(["--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]);
-        command.args(["sh", "-c", SCRIPT, "asterisk"]).arg(root).arg(instance).args([&user_and_group(), INSTANCE_INSIDE]);
+        command
+            .args(["sh", "-c", SCRIPT, "asterisk"])
+            .arg(root)
+            .arg(instance)
+            .args([&user_and_group(), INSTANCE_INSIDE]);
         command.stdin(Stdio::piped()).stdout(output.try_clone()?).stderr(output);
         // Ctrl-C on the terminal is for us: Asterisk must live until the calls are over.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);

@@ -113,10 +113,7 @@ mod tests {
     #[test]
     fn says_where_a_placeholder_has_no_value() {
         let error = render("ok\nbind={{adress}}").unwrap_err();
-        assert_eq!(
-            error,
-            TemplateError::NoValue { file: "x.conf", line: 2, placeholder: "adress".to_owned() }
-        );
+        assert_eq!(error, TemplateError::NoValue { file: "x.conf", line: 2, placeholder: "adress".to_owned() });
         assert_eq!(error.to_string(), "x.conf line 2: no value for the placeholder {{adress}}");
     }
 

@@ -149,9 +149,7 @@ impl Message {
         message.body = match message.value("Content-Length").and_then(|length| length.parse::<usize>().ok()) {
             None => body.to_owned(),
             // What follows the stated length is not part of the message (section 18.3).
-            Some(stated) => {
-                body.get(..stated).ok_or(ParseError::BodyCut { stated, actual: body.len() })?.to_owned()
-            }
+            Some(stated) => body.get(..stated).ok_or(ParseError::BodyCut { stated, actual: body.len() })?.to_owned(),
         };
         Ok(message)
     }

@@ -259,7 +259,8 @@ fn other_requests_are_answered_and_change_nothing() {
     }
     call.ask(Method::Other("PUBLISH".to_owned()), 9, "", 100);
     assert_eq!(call.sent(), ["200", "200", "200", "200", "405"]);
-    let stranger = Message::request(Method::Bye, "sip:x").with("Call-ID", "other").with("CSeq", "1 BYE").with("To", "<sip:x>");
+    let stranger =
+        Message::request(Method::Bye, "sip:x").with("Call-ID", "other").with("CSeq", "1 BYE").with("To", "<sip:x>");
     call.dialog.handle(&stranger.to_bytes(), call.at(200)).unwrap();
     let refused = call.next().unwrap();
     assert!(matches!(refused.start, Start::Response { status: 481, .. }));
@@ -273,7 +274,7 @@ fn an_answer_without_common_audio_is_hung_up_with_the_reason() {
     call.reply(200, &SDP.replace("AVP 0", "AVP 9"), 10);
     assert_eq!(call.sent(), ["ACK", "BYE"]);
     let Some(DialogEvent::NoCommonAudio(error)) = call.dialog.poll_event() else { panic!("no event") };
-    assert_eq!(error, SdpError::NoCodec(vec![9, 101]));
+    assert_eq!(error, SdpError::UnknownCodecs(vec![9, 101]));
 }
 
 #[test]
