@@ -19,7 +19,7 @@ pub mod vad;
 pub mod wire;
 
 // ---- shell: here the clock and the sockets that clippy.toml bans elsewhere are allowed ------------------------------
-#[cfg(feature = "shell")]
+#[cfg(feature = "parsers")]
 #[allow(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod ari;
 #[cfg(feature = "shell")]

@@ -1,6 +1,5 @@
 //! Names of things in Asterisk. Ours and those that Asterisk made up are the same type.
 
-use super::settings::is_dots;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -11,6 +10,11 @@ const MAX_LEN: usize = 149;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is no id: 1 to 149 bytes without control characters are wanted", .0.escape_debug())]
 pub struct IdError(String);
+
+/// Whether a path segment would be taken for "here" or "one up", and so change which resource is meant.
+fn is_dots(segment: &str) -> bool {
+    matches!(segment, "." | "..")
+}
 
 fn checked(text: String) -> Result<String, IdError> {
     let fits = (1..=MAX_LEN).contains(&text.len()) && !is_dots(&text) && !text.chars().any(char::is_control);

@@ -52,11 +52,6 @@ impl AriSettings {
     }
 }
 
-/// Whether a path segment would be taken for "here" or "one up", and so change which resource is meant.
-pub(super) fn is_dots(segment: &str) -> bool {
-    matches!(segment, "." | "..")
-}
-
 /// The address of an Asterisk HTTP server, with the path prefix if there is one (`prefix` in `http.conf`, or a proxy's).
 ///
 /// REST and the events socket are both reached below it.

@@ -32,12 +32,15 @@ exten => 907,1,Progress()
  same => n,Playback(goodbye,noanswer)
  same => n,Answer()
  same => n,Wait(600)
-; Is offered another codec in the middle of the call: Asterisk sends a re-INVITE.
+; Hears a prompt in another codec than the one it was answered with: Asterisk sends a re-INVITE. The pauses keep
+; Asterisk from sending it before it has seen the ACK, and from playing before it has seen ours.
 exten => 908,1,Answer()
+ same => n,Wait(0.5)
  same => n,Set(PJSIP_MEDIA_OFFER(audio)=!all,alaw)
  same => n,Set(PJSIP_SEND_SESSION_REFRESH()=invite)
+ same => n,Wait(0.5)
  same => n,Playback(goodbye)
- same => n,Echo()
+ same => n,Hangup(16)
 "#;
 
 pub(crate) fn settings() -> LocalAsteriskSettings {

@@ -33,27 +33,41 @@ async fn exchange(socket: &Path, command: &str) -> io::Result<String> {
     Ok(answer.to_owned())
 }
 
-/// Names of the channels in the answer to `core show channels concise`.
+// Asterisk writes some messages to every console, at the end of its start for example, and they mix with an answer. So
+// each of these looks for lines of the form that it expects.
+
+/// Names of the channels in the answer to `core show channels concise`: lines of 14 fields with `!` between them.
 pub(super) fn channel_names(answer: &str) -> Vec<String> {
-    answer.lines().filter_map(|line| line.split_once('!')).map(|(name, _)| name.to_owned()).collect()
+    let rows = answer.lines().filter(|line| line.matches('!').count() >= 13);
+    rows.filter_map(|line| line.split('!').next()).map(str::to_owned).collect()
 }
 
-/// Ids of the bridges in the answer to `bridge show all`.
+/// Ids of the bridges in the answer to `bridge show all`: lines that end in a duration.
 pub(super) fn bridge_ids(answer: &str) -> Vec<String> {
-    let rows = answer.lines().filter(|line| !line.starts_with("Bridge-ID"));
+    let is_duration = |word: &str| word.matches(':').count() == 2 && word.starts_with(|c: char| c.is_ascii_digit());
+    let rows = answer.lines().filter(|line| line.split_whitespace().next_back().is_some_and(is_duration));
     rows.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+/// The version in the answer to `core show version`: `Asterisk 22.10.1 built by …`.
+pub(super) fn version(answer: &str) -> Option<String> {
+    let mut versions = answer.lines().filter_map(|line| line.strip_prefix("Asterisk ")?.split_once(" built by "));
+    versions.next().map(|(version, _)| version.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const READY: &str =
+        "\u{1b}[0mPBX UUID: 9ca8d2b8-32d5-4369-8fdb-d31b016b7352\n\u{1b}[1;32mAsterisk Ready.\n\u{1b}[0m\n";
+
     #[test]
     fn reads_the_names_of_channels() {
         let answer = "PJSIP/caller-00000001!callers!901!1!Up!Echo!!caller!!!3!7!!1732438580.1\n\
                       Local/5@site-00000000;2!site!5!1!Ring!Wait!5!!!!3!1!!1732438581.2\n\n";
         assert_eq!(channel_names(answer), ["PJSIP/caller-00000001", "Local/5@site-00000000;2"]);
-        assert!(channel_names("\n").is_empty());
+        assert!(channel_names(READY).is_empty());
     }
 
     #[test]
@@ -61,6 +75,13 @@ mod tests {
         let head = "Bridge-ID                            Name   Chans Type            Technology      Duration\n";
         let row = "6bb5e4f4-1c1e-4d7a-9a3c-0a8b1d1f0001          2     stasis          simple_bridge   00:00:07\n";
         assert!(bridge_ids(head).is_empty());
-        assert_eq!(bridge_ids(&format!("{head}{row}")), ["6bb5e4f4-1c1e-4d7a-9a3c-0a8b1d1f0001"]);
+        assert_eq!(bridge_ids(&format!("{READY}{head}{row}")), ["6bb5e4f4-1c1e-4d7a-9a3c-0a8b1d1f0001"]);
+    }
+
+    #[test]
+    fn reads_the_version() {
+        let answer = "Asterisk 22.10.1+dfsg+~cs6 built by nobody @ debian on a unknown running Linux on 2026-07-20\n";
+        assert_eq!(version(&format!("{READY}{answer}")).as_deref(), Some("22.10.1+dfsg+~cs6"));
+        assert_eq!(version(READY), None);
     }
 }

@@ -251,8 +251,8 @@ impl LocalAsterisk {
         self.wait_until_booted().await?;
         self.check_listeners().await?;
         self.check_modules().await?;
-        let banner = self.cli("core show version").await?;
-        self.version = banner.split_whitespace().nth(1).unwrap_or("unknown").to_owned();
+        let version = console::version(&self.cli("core show version").await?);
+        self.version = version.unwrap_or_else(|| "unknown".to_owned());
         Ok(())
     }
 

@@ -78,7 +78,7 @@ impl AsteriskRoot {
         std::env::var_os(ROOT_VARIABLE).filter(|value| !value.is_empty()).map_or(DEFAULT_ROOT.into(), PathBuf::from)
     }
 
-    /// Uses the folder at `path`, or makes it there, which takes one to three minutes and about 600 MB once. Several
+    /// Uses the folder at `path`, or makes it there, which takes one to three minutes and about 400 MB once. Several
     /// processes may ask at the same time: one works, the others wait. Blocks; `progress` is given the lines that
     /// debootstrap prints.
     ///

@@ -56,6 +56,8 @@ pub struct HeardPacket {
     pub timestamp: u32,
     /// RTP source.
     pub ssrc: u32,
+    /// How it was encoded.
+    pub law: Law,
     /// RTP marker bit.
     pub marker: bool,
     /// First sample on the timeline, counted from the beginning of the recording.
@@ -150,7 +152,7 @@ impl Recording {
         let level = Dbfs::of(pcm);
         let samples = codes.len();
         let marker = packet.mark();
-        self.packets.push(HeardPacket { arrived: now, sequence, timestamp, ssrc, marker, start, samples, level });
+        self.packets.push(HeardPacket { arrived: now, sequence, timestamp, ssrc, law, marker, start, samples, level });
     }
 
     /// Where a packet belongs on the timeline; `None` if it came before.

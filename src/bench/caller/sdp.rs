@@ -33,11 +33,11 @@ pub(super) struct RemoteMedia {
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum SdpError {
     #[error("no audio stream over RTP/AVP, or one that is refused")]
-    NoAudio,
+    AudioMissing,
     #[error("no address to send audio to")]
-    NoAddress,
+    AddressMissing,
     #[error("neither G.711 law that we offered: payload types {0:?}")]
-    NoCodec(Vec<u8>),
+    UnknownCodecs(Vec<u8>),
 }
 
 impl LocalMedia {
@@ -94,11 +94,11 @@ impl LocalMedia {
                 _ => {}
             }
         }
-        let stream = stream.ok_or(SdpError::NoAudio)?;
-        let ip = stream.ip.or(session_ip).ok_or(SdpError::NoAddress)?;
+        let stream = stream.ok_or(SdpError::AudioMissing)?;
+        let ip = stream.ip.or(session_ip).ok_or(SdpError::AddressMissing)?;
         let ours = |payload_type: &u8| self.laws.iter().copied().find(|law| law.payload_type() == *payload_type);
         let law = stream.payload_types.iter().find_map(ours);
-        let law = law.ok_or_else(|| SdpError::NoCodec(stream.payload_types.clone()))?;
+        let law = law.ok_or_else(|| SdpError::UnknownCodecs(stream.payload_types.clone()))?;
         let address = SocketAddr::new(ip, stream.port);
         Ok(RemoteMedia { address, law, telephone_event: stream.telephone_event })
     }
@@ -182,9 +182,12 @@ mod tests {
     #[test]
     fn says_why_nothing_was_agreed() {
         let error = |text: &str| local().agree(text).unwrap_err();
-        assert_eq!(error("v=0\r\n"), SdpError::NoAudio);
-        assert_eq!(error("c=IN IP4 127.0.0.1\r\nm=audio 0 RTP/AVP 0\r\n"), SdpError::NoAudio);
-        assert_eq!(error("m=audio 4000 RTP/AVP 0\r\n"), SdpError::NoAddress);
-        assert_eq!(error("c=IN IP4 127.0.0.1\r\nm=audio 4000 RTP/AVP 9 101\r\n"), SdpError::NoCodec(vec![9, 101]));
+        assert_eq!(error("v=0\r\n"), SdpError::AudioMissing);
+        assert_eq!(error("c=IN IP4 127.0.0.1\r\nm=audio 0 RTP/AVP 0\r\n"), SdpError::AudioMissing);
+        assert_eq!(error("m=audio 4000 RTP/AVP 0\r\n"), SdpError::AddressMissing);
+        assert_eq!(
+            error("c=IN IP4 127.0.0.1\r\nm=audio 4000 RTP/AVP 9 101\r\n"),
+            SdpError::UnknownCodecs(vec![9, 101])
+        );
     }
 }

@@ -37,6 +37,7 @@ impl Key {
 
 /// One frame time on the wire.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are voice")]
 pub(super) enum Outgoing {
     Voice([i16; FRAME]),
     /// The `step`-th frame, from 1, of a key that is held.

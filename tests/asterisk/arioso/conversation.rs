@@ -27,7 +27,8 @@ async fn a_caller_is_understood_answered_and_released() {
     assert!(answer.contains("sales"), "the answer was heard as {answer:?}\n{}", rig.logs());
 
     let said = call.say_to_end(&voice("Goodbye.")).await.expect("spoken");
-    let over = call.wait_hung_up(SOON).await.unwrap_or_else(|error| panic!("the bot hangs up: {error}\n{}", rig.logs()));
+    let over =
+        call.wait_hung_up(SOON).await.unwrap_or_else(|error| panic!("the bot hangs up: {error}\n{}", rig.logs()));
     assert_eq!(over.by, Party::Asterisk, "{}", rig.logs());
     let good_bye = words_of(&call.heard_since(said.last_packet_at)).await;
     assert!(good_bye.contains("bye"), "the good-bye was heard to its end: {good_bye:?}");

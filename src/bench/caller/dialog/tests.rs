@@ -274,7 +274,7 @@ fn an_answer_without_common_audio_is_hung_up_with_the_reason() {
     call.reply(200, &SDP.replace("AVP 0", "AVP 9"), 10);
     assert_eq!(call.sent(), ["ACK", "BYE"]);
     let Some(DialogEvent::NoCommonAudio(error)) = call.dialog.poll_event() else { panic!("no event") };
-    assert_eq!(error, SdpError::NoCodec(vec![9, 101]));
+    assert_eq!(error, SdpError::UnknownCodecs(vec![9, 101]));
 }
 
 #[test]
