@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let done = telemetry::install(arguments.log_format())
+    let done = telemetry::install(arguments.log_format(), arguments.default_filter())
         .map_err(anyhow::Error::from)
         .and_then(|()| cli::run(arguments.command));
     match done {

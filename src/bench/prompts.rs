@@ -4,12 +4,17 @@
 use super::asterisk::AsteriskRoot;
 use crate::audio::{Resampler, SampleRate};
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Telephone rate.
 const RATE: SampleRate = SampleRate::HZ_8000;
+
+/// Name of a prompt that nobody recorded.
+pub const SYNTHETIC: &str = "synthetic voice";
 
 /// The prompts of an [`AsteriskRoot`].
 #[derive(Clone, Debug)]
@@ -21,7 +26,7 @@ pub struct Prompts {
 /// Something to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompt {
-    /// Name of the prompt, or `espeak` for synthetic speech.
+    /// Name of the prompt, or [`SYNTHETIC`].
     pub name: String,
     /// The words.
     pub text: String,
@@ -108,29 +113,30 @@ impl Prompts {
     }
 }
 
-/// Has `espeak-ng` say `text` with one of its voices, such as `en-us`. Blocks for some ten milliseconds.
+impl Prompt {
+    /// A stretch of it, with the words that are said there.
+    #[must_use]
+    pub fn part(&self, range: Range<Duration>, text: &str) -> Self {
+        let position = |at: Duration| (RATE.samples_in(at) as usize).min(self.pcm.len());
+        let pcm = self.pcm[position(range.start)..position(range.end).max(position(range.start))].to_vec();
+        Self { name: self.name.clone(), text: text.to_owned(), pcm }
+    }
+}
+
+/// Has `flite` say `text` with one of its voices: `rms` is a man whom a small recogniser understands well, `slt` a woman.
+/// Blocks for some ten milliseconds.
 ///
 /// # Errors
 ///
 /// [`PromptError::Program`], [`PromptError::Wav`], [`PromptError::Format`].
 pub fn synthesize(text: &str, voice: &str) -> Result<Prompt, PromptError> {
-    let failed = |source| PromptError::Program { program: "espeak-ng", source };
-    let path = std::env::temp_dir().join(format!("arioso-espeak-{}.wav", uuid::Uuid::new_v4().simple()));
-    let mut command = Command::new("espeak-ng");
-    command
-        .args(["-v", voice, "-s", "150", "-w"])
-        .arg(&path)
-        .arg("--stdin")
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped());
-    let said = command.spawn().and_then(|mut child| {
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(text.as_bytes())?;
-        }
-        child.wait_with_output()
-    });
-    let pcm = said.map_err(failed).and_then(|output| {
-        if output.status.success() {
+    let failed = |source| PromptError::Program { program: "flite", source };
+    let path = std::env::temp_dir().join(format!("arioso-flite-{}.wav", uuid::Uuid::new_v4().simple()));
+    let output =
+        Command::new("flite").args(["-voice", voice, "-t", text, "-o"]).arg(&path).stdin(Stdio::null()).output();
+    let pcm = output.map_err(failed).and_then(|output| {
+        // flite says what is wrong and exits with 0 all the same: the file is what tells.
+        if path.exists() {
             read_wav(&path)
         } else {
             Err(failed(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned())))
@@ -138,7 +144,7 @@ pub fn synthesize(text: &str, voice: &str) -> Result<Prompt, PromptError> {
     });
     // It is not there if the program failed.
     let _ = std::fs::remove_file(&path);
-    Ok(Prompt { name: "espeak".to_owned(), text: text.to_owned(), pcm: pcm? })
+    Ok(Prompt { name: SYNTHETIC.to_owned(), text: text.to_owned(), pcm: pcm? })
 }
 
 /// One channel of 16 bits, converted to 8 kHz.
@@ -196,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_synthetic_voice_is_speech_at_telephone_rate() {
-        let prompt = synthesize("When are you open?", "en-us").unwrap();
+        let prompt = synthesize("When are you open?", "rms").unwrap();
         let seconds = prompt.pcm.len() as f32 / 8_000.0;
         assert!((0.5..3.0).contains(&seconds), "{seconds} s");
         let loudest = prompt.pcm.iter().map(|sample| sample.unsigned_abs()).max().unwrap();

@@ -10,7 +10,7 @@ pub mod serve;
 mod stop;
 
 use crate::config::{Config, ConfigError};
-use crate::telemetry::{LogFormat, TelemetryError};
+use crate::telemetry::{self, LogFormat, TelemetryError};
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use std::io::{self, Write as _};
@@ -45,6 +45,14 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// What is logged if the environment does not say.
+    pub fn default_filter(&self) -> &'static str {
+        match &self.command {
+            Command::Demo(args) if !args.verbose => telemetry::QUIET,
+            _ => telemetry::USUAL,
+        }
+    }
+
     /// How log lines are to look.
     pub fn log_format(&self) -> LogFormat {
         if self.log_json { LogFormat::Json } else { LogFormat::Text }

@@ -10,7 +10,9 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 /// The environment variable with the filter.
 pub const FILTER_VARIABLE: &str = "ARIOSO_LOG";
 /// Without it: what we do, and only warnings of the libraries.
-const DEFAULT_FILTER: &str = "warn,arioso=info";
+pub const USUAL: &str = "warn,arioso=info";
+/// For a command that shows by itself what happens.
+pub const QUIET: &str = "error";
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,14 +42,14 @@ pub enum TelemetryError {
     AlreadyInstalled(#[from] TryInitError),
 }
 
-/// Sets up logging for the whole process, once.
+/// Sets up logging for the whole process, once; `default_filter` counts where the variable is not set.
 ///
 /// # Errors
 /// A filter that makes no sense; a second set-up.
-pub fn install(format: LogFormat) -> Result<(), TelemetryError> {
+pub fn install(format: LogFormat, default_filter: &str) -> Result<(), TelemetryError> {
     let directives = match env::var(FILTER_VARIABLE) {
         Ok(directives) => directives,
-        Err(VarError::NotPresent) => DEFAULT_FILTER.to_owned(),
+        Err(VarError::NotPresent) => default_filter.to_owned(),
         Err(VarError::NotUnicode(_)) => return Err(TelemetryError::NotText),
     };
     let subscriber = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter(&directives)?);
@@ -71,7 +73,7 @@ mod tests {
     #[test]
     fn the_filter_is_read_and_a_wrong_one_is_shown() {
         assert_eq!(filter("info,arioso::ari=trace").unwrap().to_string(), "arioso::ari=trace,info");
-        assert!(filter(DEFAULT_FILTER).is_ok());
+        assert!(filter(USUAL).is_ok());
         let error = filter("arioso=loud").unwrap_err().to_string();
         assert!(error.starts_with("ARIOSO_LOG is \"arioso=loud\", which is no log filter"), "{error}");
     }

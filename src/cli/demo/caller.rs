@@ -3,8 +3,8 @@
 use super::screen;
 use super::stage::{NUMBER, Stage};
 use crate::audio::SampleRate;
-use crate::bench::caller::{ActiveCall, Caller, CallerSettings};
-use crate::bench::prompts;
+use crate::bench::caller::{ActiveCall, Caller, CallerSettings, Dbfs, voice_onset};
+use crate::bench::prompts::{self, Prompt, Prompts};
 use crate::call::{CallEvent, CallId, RecognizerCommand, RecognizerEvent, ReplyEnd, Timeline, UtteranceIndex};
 use crate::host::{Observation, Observed};
 use crate::speech::{Recognizer as _, RecognizerRequest, SessionStart};
@@ -19,17 +19,53 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// The bot has finished when it was quiet for so long.
 const QUIET: Duration = Duration::from_millis(700);
 
-/// What the caller says, in turn; the third over the answer to the second.
+/// What the caller says, in turn.
 const LINES: [Line; 3] = [
-    Line { words: "What are your opening hours?", over: false },
-    Line { words: "I would like to talk to sales.", over: false },
-    Line { words: "Thank you. Goodbye.", over: true },
+    Line { words: "What are your opening hours?", spoken: Spoken::Synthetic, over: false },
+    Line {
+        words: "To establish a sales partnership.",
+        spoken: Spoken::Recorded { prompt: "basic-pbx-ivr-main", part: Some((10_430, 12_720)) },
+        over: false,
+    },
+    Line { words: "Goodbye!", spoken: Spoken::Recorded { prompt: "goodbye", part: None }, over: true },
 ];
 
 struct Line {
     words: &'static str,
+    spoken: Spoken,
     /// Said while the bot is still speaking.
     over: bool,
+}
+
+/// Whose voice it is.
+enum Spoken {
+    /// A person's: a prompt that comes with Asterisk, or the part of it between these milliseconds.
+    Recorded { prompt: &'static str, part: Option<(u64, u64)> },
+    /// A synthetic one, where no prompt says what is needed.
+    Synthetic,
+}
+
+impl Line {
+    fn audio(&self, prompts: &Prompts) -> Result<Prompt> {
+        let prompt = match self.spoken {
+            Spoken::Synthetic => prompts::synthesize(self.words, "rms")?,
+            Spoken::Recorded { prompt, part: None } => prompts.get(prompt)?,
+            Spoken::Recorded { prompt, part: Some((from, to)) } => {
+                prompts.get(prompt)?.part(Duration::from_millis(from)..Duration::from_millis(to), self.words)
+            }
+        };
+        Ok(prompt)
+    }
+
+    /// How it was said, for the screen.
+    fn remark(&self) -> &'static str {
+        match (&self.spoken, self.over) {
+            (Spoken::Synthetic, false) => "",
+            (Spoken::Synthetic, true) => "   (over the bot)",
+            (Spoken::Recorded { .. }, false) => "   (a recorded person)",
+            (Spoken::Recorded { .. }, true) => "   (a recorded person, over the bot)",
+        }
+    }
 }
 
 /// One turn as the demo saw it.
@@ -80,8 +116,8 @@ impl Turn {
 
 /// Places the call, speaks, listens, and shows everything as it happens.
 pub(super) async fn converse(stage: &Stage) -> Result<Conversation> {
-    let voice = |words| prompts::synthesize(words, "en-us").map(|prompt| prompt.pcm);
-    let lines = LINES.iter().map(|line| voice(line.words)).collect::<Result<Vec<_>, _>>()?;
+    let prompts = Prompts::open(stage.asterisk.root())?;
+    let lines = LINES.iter().map(|line| line.audio(&prompts)).collect::<Result<Vec<_>>>()?;
     let start = Instant::now();
     let watching = tokio::spawn(watch(stage.observations.resubscribe(), start));
     screen::event(start, "caller", &format!("dials {NUMBER}"));
@@ -89,7 +125,7 @@ pub(super) async fn converse(stage: &Stage) -> Result<Conversation> {
     let answered = call.answered_at().context("the call is answered")?;
     let mut barge_in = None;
     let mut spoken = answered;
-    for (line, pcm) in LINES.iter().zip(&lines) {
+    for (line, Prompt { pcm, .. }) in LINES.iter().zip(&lines) {
         let voice_at = call.wait_for_voice(spoken, ANSWER_LIMIT).await?;
         if !line.over {
             call.wait_for_quiet(QUIET, ANSWER_LIMIT).await?;
@@ -97,14 +133,10 @@ pub(super) async fn converse(stage: &Stage) -> Result<Conversation> {
             tokio::time::sleep_until((voice_at + Duration::from_millis(1500)).into()).await;
         }
         let said = call.say(pcm)?;
-        screen::event(
-            start,
-            "caller",
-            &format!("\"{}\"{}", line.words, if line.over { "   (over the bot)" } else { "" }),
-        );
+        screen::event(start, "caller", &format!("\"{}\"{}", line.words, line.remark()));
         call.wait_said(said).await?;
         if line.over {
-            let onset = crate::bench::caller::voice_onset(pcm, crate::bench::caller::Dbfs::VOICE).unwrap_or(0);
+            let onset = voice_onset(pcm, Dbfs::VOICE).unwrap_or(0);
             barge_in = stopped_after(&call, said.sent_at(onset), said.last_packet_at);
         }
         spoken = said.last_packet_at;
@@ -131,7 +163,7 @@ pub(super) async fn converse(stage: &Stage) -> Result<Conversation> {
 /// How long after `onset` the last voiced packet came, up to `until`.
 fn stopped_after(call: &ActiveCall, onset: Instant, until: Instant) -> Option<Duration> {
     let recording = call.recording();
-    let voiced = recording.packets().iter().filter(|packet| packet.level >= crate::bench::caller::Dbfs::VOICE);
+    let voiced = recording.packets().iter().filter(|packet| packet.level >= Dbfs::VOICE);
     voiced.map(|packet| packet.arrived).filter(|at| *at < until).max().map(|last| last.saturating_duration_since(onset))
 }
 

@@ -58,7 +58,7 @@ impl Stage {
     /// Ends everything in order, and checks that the call left nothing in Asterisk.
     pub(super) async fn clear(mut self) -> Result<()> {
         let empty = self.asterisk.wait_until_empty(EMPTY_LIMIT).await;
-        self.server.drain(Duration::ZERO, std::future::ready(())).await;
+        self.server.drain(EMPTY_LIMIT, std::future::pending()).await;
         // It may have ended by itself, then there is nothing to kill.
         let _ = self.engine.kill().await;
         self.asterisk.stop();

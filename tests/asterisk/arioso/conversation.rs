@@ -1,6 +1,6 @@
 //! Callers who talk with the reception.
 
-use super::rig::{Options, Rig, answer_since, voice, words_of};
+use super::rig::{Options, Rig, answer_since, good_bye, voice, words_of};
 use crate::shared::SOON;
 use arioso::audio::g711::Law;
 use arioso::bench::caller::{Caller, CallerSettings, Dbfs, Party, voice_onset};
@@ -26,7 +26,7 @@ async fn a_caller_is_understood_answered_and_released() {
     let answer = answer_since(&call, said.last_packet_at).await;
     assert!(answer.contains("sales"), "the answer was heard as {answer:?}\n{}", rig.logs());
 
-    let said = call.say_to_end(&voice("Goodbye.")).await.expect("spoken");
+    let said = call.say_to_end(&good_bye(&rig)).await.expect("spoken");
     let over =
         call.wait_hung_up(SOON).await.unwrap_or_else(|error| panic!("the bot hangs up: {error}\n{}", rig.logs()));
     assert_eq!(over.by, Party::Asterisk, "{}", rig.logs());

@@ -1,6 +1,6 @@
 //! The same call with engines in a process of their own, and what a caller notices when that process is killed.
 
-use super::rig::{Options, Process, Rig, answer_since, free_tcp_port, voice, words_of};
+use super::rig::{Options, Process, Rig, answer_since, free_tcp_port, good_bye, voice, words_of};
 use crate::shared::SOON;
 
 /// A bot whose engines are behind gRPC, with these lists.
@@ -42,7 +42,7 @@ async fn engines_over_grpc_give_the_same_call() {
     let said = call.say_to_end(&voice("What are your opening hours?")).await.expect("spoken");
     let answer = answer_since(&call, said.last_packet_at).await;
     assert!(answer.contains("monday"), "{answer:?}\n{}", rig.logs());
-    let said = call.say_to_end(&voice("Goodbye.")).await.expect("spoken");
+    let said = call.say_to_end(&good_bye(&rig)).await.expect("spoken");
     answer_since(&call, said.last_packet_at).await;
     call.wait_hung_up(SOON).await.expect("the bot hangs up");
     rig.wait_until_nothing_is_left().await;

@@ -4,7 +4,7 @@ use crate::shared::SOON;
 use arioso::audio::SampleRate;
 use arioso::bench::asterisk::{LocalAsterisk, LocalAsteriskSettings};
 use arioso::bench::caller::{ActiveCall, Caller, CallerSettings};
-use arioso::bench::prompts;
+use arioso::bench::prompts::{self, Prompts};
 use arioso::call::{CallId, RecognizerCommand, RecognizerEvent, UtteranceIndex};
 use arioso::speech::local::models::ModelCache;
 use arioso::speech::local::{InferencePool, LocalEngines};
@@ -249,6 +249,12 @@ pub(crate) fn free_tcp_port() -> u16 {
 /// The words as another synthetic voice says them, 8 kHz.
 pub(crate) fn voice(text: &str) -> Vec<i16> {
     prompts::synthesize(text, "en-us").expect("espeak-ng is installed").pcm
+}
+
+/// "Goodbye!", as a person says it.
+pub(crate) fn good_bye(rig: &Rig) -> Vec<i16> {
+    let prompts = Prompts::open(rig.asterisk.root()).expect("the prompts of Asterisk");
+    prompts.get("goodbye").expect("one of them").pcm
 }
 
 /// What the caller heard, as words in lower case without punctuation.
