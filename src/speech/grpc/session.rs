@@ -272,16 +272,22 @@ impl Drop for ResetOnDrop {
     }
 }
 
-/// A status as our error. What the connection itself could not do is told apart from what the engine answered.
+/// A status as our error. One with a source was made on this side, because the connection could not do its part.
 fn failure(status: &Status, address: &str) -> EngineError {
-    let mut source = std::error::Error::source(status);
-    while let Some(error) = source {
-        if let Some(connect) = error.downcast_ref::<tonic::ConnectError>() {
+    let code = code_name(status.code());
+    let Some(mut cause) = std::error::Error::source(status) else {
+        return EngineError::Status { code, message: status.message().to_owned() };
+    };
+    loop {
+        if let Some(connect) = cause.downcast_ref::<tonic::ConnectError>() {
             return EngineError::Connect { address: address.to_owned(), cause: connect.to_string() };
         }
-        source = error.source();
+        match cause.source() {
+            Some(deeper) => cause = deeper,
+            None => break,
+        }
     }
-    EngineError::Status { code: code_name(status.code()), message: status.message().to_owned() }
+    EngineError::Status { code, message: format!("the connection to {address} broke: {cause}") }
 }
 
 /// The name of a code as in the gRPC documents.
