@@ -41,6 +41,10 @@ exten => 908,1,Answer()
  same => n,Wait(0.5)
  same => n,Playback(goodbye)
  same => n,Hangup(16)
+; What a call comes to whose time limit nobody renews, as in Stasis() after the death of Arioso.
+exten => 909,1,Answer()
+ same => n,Set(TIMEOUT(absolute)=1)
+ same => n,Wait(600)
 "#;
 
 pub(crate) fn settings() -> LocalAsteriskSettings {
