@@ -18,7 +18,7 @@ exten => 902,1,Answer()
  same => n,Hangup(19)
 ; Is refused.
 exten => 903,1,Busy()
-exten => 904,1,Congestion()
+exten => 904,1,Hangup(34)
 ; Presses four keys; the dialplan keeps them by the caller's number.
 exten => 905,1,Answer()
  same => n,Read(KEYS,,4,,1,20)
