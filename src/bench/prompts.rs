@@ -71,6 +71,17 @@ pub enum PromptError {
     },
 }
 
+impl Prompt {
+    /// The part between two moments, as a prompt of its own that says `text`: a sentence out of a long announcement.
+    #[must_use]
+    pub fn part(&self, between: Range<Duration>, text: &str) -> Self {
+        let sample = |moment| usize::try_from(RATE.samples_in(moment)).unwrap_or(usize::MAX).min(self.pcm.len());
+        let (start, end) = (sample(between.start), sample(between.end));
+        let pcm = self.pcm.get(start..end).unwrap_or_default().to_vec();
+        Self { name: self.name.clone(), text: text.to_owned(), pcm }
+    }
+}
+
 impl Prompts {
     /// Reads the list of prompts.
     ///
@@ -198,6 +209,15 @@ mod tests {
     fn an_unknown_name_is_answered_with_the_nearest() {
         let error = prompts().get("goodby").unwrap_err();
         assert_eq!(error.to_string(), "Asterisk has no prompt \"goodby\"; is \"goodbye\" meant?");
+    }
+
+    #[test]
+    fn a_part_of_a_prompt_ends_where_the_prompt_ends() {
+        let whole = Prompt { name: "x".to_owned(), text: "one two".to_owned(), pcm: (0..8_000).collect() };
+        let part = |from, to| whole.part(Duration::from_millis(from)..Duration::from_millis(to), "two").pcm;
+        assert_eq!(part(500, 501), (4_000..4_008).collect::<Vec<i16>>());
+        assert_eq!(part(999, 5_000).len(), 8);
+        assert!(part(2_000, 3_000).is_empty() && part(500, 400).is_empty());
     }
 
     #[test]

@@ -64,13 +64,6 @@ impl<Request, Event> Scripted<Request, Event> {
         (Arc::new(Self { sessions, mood: Mutex::new(Mood::Willing) }), opened)
     }
 
-    /// An engine in this mood.
-    pub(crate) fn in_mood(mood: Mood) -> (Arc<Self>, Sessions<Request, Event>) {
-        let (engine, opened) = Self::new();
-        engine.set(mood);
-        (engine, opened)
-    }
-
     /// Changes what happens to the next session.
     pub(crate) fn set(&self, mood: Mood) {
         *self.mood.lock().expect("no test panics with the lock") = mood;

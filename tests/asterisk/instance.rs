@@ -12,7 +12,8 @@ async fn two_instances_live_side_by_side_and_leave_nothing() {
     assert_ne!(first.sip_address(), second.sip_address());
     assert_ne!(first.ari_password(), second.ari_password());
     let on_first = Caller::call(CallerSettings::new(first.sip_address(), "901")).await.unwrap();
-    assert_eq!(first.channels().await.unwrap().len(), 1);
+    let channels = first.channels().await.unwrap();
+    assert!(matches!(&channels[..], [channel] if channel.starts_with("PJSIP/caller-")), "{channels:?}");
     assert!(second.channels().await.unwrap().is_empty());
     let left = second.wait_until_empty(std::time::Duration::ZERO).await;
     assert!(left.is_ok(), "{left:?}");
@@ -47,6 +48,16 @@ async fn a_killed_asterisk_says_nothing_and_comes_back_the_same() {
 }
 
 #[tokio::test]
+async fn it_ends_at_once_even_if_its_folder_is_gone() {
+    let asterisk = LocalAsterisk::start(settings()).await.unwrap();
+    std::fs::remove_dir_all(asterisk.folder()).unwrap();
+    let started = Instant::now();
+    asterisk.stop();
+    // Ten seconds would mean that it had to be killed from outside.
+    assert!(started.elapsed() < std::time::Duration::from_secs(8), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
 async fn without_arioso_the_dialplan_says_so_and_hangs_up_with_its_own_cause() {
     let settings = LocalAsteriskSettings { app: "somebody-else".to_owned(), ..settings() };
     let asterisk = LocalAsterisk::start(settings).await.unwrap();
@@ -56,6 +67,16 @@ async fn without_arioso_the_dialplan_says_so_and_hangs_up_with_its_own_cause() {
     assert_eq!((end.by, end.cause), (Party::Asterisk, Some(Q850Cause(38))));
     assert!(asterisk.log().contains("no Arioso is connected as \"somebody-else\""), "{}", asterisk.log());
     asterisk.wait_until_empty(SOON).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_that_arioso_stopped_looking_after_hears_so_and_ends() {
+    let asterisk = asterisk().await;
+    let call = Caller::call(CallerSettings::new(asterisk.sip_address(), "909")).await.unwrap();
+    call.wait_for_voice(call.dialled_at(), SOON).await.unwrap();
+    let end = call.wait_hung_up(SOON).await.unwrap();
+    assert_eq!((end.by, end.cause), (Party::Asterisk, Some(Q850Cause(41))));
+    assert!(asterisk.log().contains("Arioso stopped looking after the call"), "{}", asterisk.log());
 }
 
 #[tokio::test]

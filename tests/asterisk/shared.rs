@@ -18,7 +18,7 @@ exten => 902,1,Answer()
  same => n,Hangup(19)
 ; Is refused.
 exten => 903,1,Busy()
-exten => 904,1,Congestion()
+exten => 904,1,Hangup(34)
 ; Presses four keys; the dialplan keeps them by the caller's number.
 exten => 905,1,Answer()
  same => n,Read(KEYS,,4,,1,20)
@@ -41,6 +41,10 @@ exten => 908,1,Answer()
  same => n,Wait(0.5)
  same => n,Playback(goodbye)
  same => n,Hangup(16)
+; What a call comes to whose time limit nobody renews, as in Stasis() after the death of Arioso.
+exten => 909,1,Answer()
+ same => n,Set(TIMEOUT(absolute)=1)
+ same => n,Wait(600)
 "#;
 
 pub(crate) fn settings() -> LocalAsteriskSettings {

@@ -3,6 +3,7 @@
 //! Asterisk greets with `host/pid/version` and a line end; a command that begins with `cli quit after` and ends with a
 //! zero byte is run, its output follows, and Asterisk closes the connection.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -10,11 +11,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 /// Longer than any command here takes on a busy machine; only a hanging Asterisk reaches it.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Runs one command; the answer is without the greeting.
-pub(super) async fn command(socket: &Path, command: &str) -> io::Result<String> {
-    match tokio::time::timeout(ANSWER_TIMEOUT, exchange(socket, command)).await {
+pub(super) async fn command(socket: &Path, command: &str, timeout: Duration) -> io::Result<String> {
+    match tokio::time::timeout(timeout, exchange(socket, command)).await {
         Ok(answer) => answer,
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "Asterisk accepted the command and did not answer")),
     }
@@ -30,7 +31,17 @@ async fn exchange(socket: &Path, command: &str) -> io::Result<String> {
     let (_greeting, answer) = text.split_once('\n').ok_or_else(|| {
         io::Error::new(io::ErrorKind::UnexpectedEof, "Asterisk closed the console without a greeting")
     })?;
-    Ok(answer.to_owned())
+    Ok(without_colours(answer))
+}
+
+/// The text without terminal escape sequences (`ESC [ … letter`), which come with messages to every console.
+fn without_colours(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        plain.push_str(part.trim_start_matches(|c: char| !c.is_ascii_alphabetic()).get(1..).unwrap_or_default());
+    }
+    plain
 }
 
 // Asterisk writes some messages to every console, at the end of its start for example, and they mix with an answer. So
@@ -39,7 +50,9 @@ async fn exchange(socket: &Path, command: &str) -> io::Result<String> {
 /// Names of the channels in the answer to `core show channels concise`: lines of 14 fields with `!` between them.
 pub(super) fn channel_names(answer: &str) -> Vec<String> {
     let rows = answer.lines().filter(|line| line.matches('!').count() >= 13);
-    rows.filter_map(|line| line.split('!').next()).map(str::to_owned).collect()
+    // A channel that changes while Asterisk lists it can be listed twice.
+    let names: BTreeSet<&str> = rows.filter_map(|line| line.split('!').next()).collect();
+    names.into_iter().map(str::to_owned).collect()
 }
 
 /// Ids of the bridges in the answer to `bridge show all`: lines that end in a duration.
@@ -66,7 +79,8 @@ mod tests {
     fn reads_the_names_of_channels() {
         let answer = "PJSIP/caller-00000001!callers!901!1!Up!Echo!!caller!!!3!7!!1732438580.1\n\
                       Local/5@site-00000000;2!site!5!1!Ring!Wait!5!!!!3!1!!1732438581.2\n\n";
-        assert_eq!(channel_names(answer), ["PJSIP/caller-00000001", "Local/5@site-00000000;2"]);
+        assert_eq!(channel_names(answer), ["Local/5@site-00000000;2", "PJSIP/caller-00000001"]);
+        assert_eq!(channel_names(&answer.repeat(2)).len(), 2);
         assert!(channel_names(READY).is_empty());
     }
 
@@ -81,7 +95,8 @@ mod tests {
     #[test]
     fn reads_the_version() {
         let answer = "Asterisk 22.10.1+dfsg+~cs6 built by nobody @ debian on a unknown running Linux on 2026-07-20\n";
-        assert_eq!(version(&format!("{READY}{answer}")).as_deref(), Some("22.10.1+dfsg+~cs6"));
+        let coloured = format!("{}\u{1b}[0m{answer}", READY.trim_end());
+        assert_eq!(version(&without_colours(&coloured)).as_deref(), Some("22.10.1+dfsg+~cs6"));
         assert_eq!(version(READY), None);
     }
 }

@@ -43,6 +43,9 @@ const ARI_USER: &str = "arioso";
 /// How often a condition is looked at that Asterisk does not tell us about.
 const POLL: Duration = Duration::from_millis(10);
 
+/// How long one question whether it is there may take while it starts.
+const BOOT_ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// A port that was free when we looked can be taken before Asterisk binds it; then others are tried.
 const PORT_ATTEMPTS: usize = 3;
 
@@ -186,7 +189,7 @@ impl LocalAsterisk {
     ///
     /// [`LocalAsteriskError::Console`] if Asterisk is not running or does not answer.
     pub async fn cli(&self, command: &str) -> Result<String, LocalAsteriskError> {
-        let answer = console::command(&self.instance.control_socket(), command).await;
+        let answer = console::command(&self.instance.control_socket(), command, console::ANSWER_TIMEOUT).await;
         answer.map_err(|source| LocalAsteriskError::Console { command: command.to_owned(), source })
     }
 
@@ -300,7 +303,10 @@ impl LocalAsterisk {
                 });
             }
             // Until the socket is there, and again after a crash that left it, connecting fails.
-            if self.cli("core waitfullybooted").await.is_ok_and(|answer| answer.contains("fully booted")) {
+            // One that is just starting may accept and not answer; asking again is all that helps.
+            let socket = self.instance.control_socket();
+            let answer = console::command(&socket, "core waitfullybooted", BOOT_ANSWER_TIMEOUT).await;
+            if answer.is_ok_and(|answer| answer.contains("fully booted")) {
                 return Ok(());
             }
             if Instant::now() >= deadline {

@@ -18,6 +18,7 @@ pub(super) const INSTANCE_INSIDE: &str = "/srv";
 /// The script's exit code when the mounts failed, which no Asterisk uses.
 const MOUNT_FAILED: i32 = 99;
 
+/// When the owner was killed, another process may have removed the folder already: nothing here depends on it.
 const SCRIPT: &str = r#"
 root=$1 instance=$2 user=$3 inside=$4
 exec 3<&0 0</dev/null
@@ -25,7 +26,7 @@ mount -t proc proc "$root/proc" && mount --rbind /dev "$root/dev" && mount --bin
 ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"
 chroot --userspec="$user" "$root" /usr/sbin/asterisk -f -C "$inside/etc/asterisk.conf" 3<&- &
 asterisk=$!
-{ read -r keep <&3 || : > "$instance/abandoned"; kill -KILL "$asterisk"; } &
+{ read -r keep <&3 || touch "$instance/abandoned"; kill -KILL "$asterisk"; } &
 wait "$asterisk"
 code=$?
 test ! -e "$instance/abandoned" || rm -rf "$instance"

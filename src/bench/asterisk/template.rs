@@ -111,6 +111,18 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_shows_the_dialplan_that_the_tests_run() {
+        let documentation = include_str!("../../../docs/asterisk-setup.md");
+        let template = TEMPLATES.iter().find(|template| template.name == "extensions.conf").unwrap();
+        let dialplan = template.render(&Values(&[("app", "arioso"), ("site_dialplan", "")])).unwrap();
+        let ours = dialplan.split("[arioso]").nth(1).unwrap().split("[site]").next().unwrap();
+        let ours: Vec<&str> = ours.lines().filter(|line| !line.is_empty() && !line.starts_with(';')).collect();
+        let shown = documentation.split("```ini\n[arioso]").nth(1).unwrap().split("```").next().unwrap();
+        let shown: Vec<&str> = shown.lines().filter(|line| !line.is_empty()).collect();
+        assert_eq!(shown, ours);
+    }
+
+    #[test]
     fn says_where_a_placeholder_has_no_value() {
         let error = render("ok\nbind={{adress}}").unwrap_err();
         assert_eq!(error, TemplateError::NoValue { file: "x.conf", line: 2, placeholder: "adress".to_owned() });
