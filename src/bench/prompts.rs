@@ -124,16 +124,6 @@ impl Prompts {
     }
 }
 
-impl Prompt {
-    /// A stretch of it, with the words that are said there.
-    #[must_use]
-    pub fn part(&self, range: Range<Duration>, text: &str) -> Self {
-        let position = |at: Duration| (RATE.samples_in(at) as usize).min(self.pcm.len());
-        let pcm = self.pcm[position(range.start)..position(range.end).max(position(range.start))].to_vec();
-        Self { name: self.name.clone(), text: text.to_owned(), pcm }
-    }
-}
-
 /// Has `flite` say `text` with one of its voices: `rms` is a man whom a small recogniser understands well, `slt` a woman.
 /// Blocks for some ten milliseconds.
 ///

@@ -128,7 +128,7 @@ impl Reply {
     }
 
     /// Position in this reply of a position in the synthesiser's session.
-    pub(super) fn from_session(&self, sample: i64) -> i64 {
+    pub(super) fn position_of(&self, sample: i64) -> i64 {
         self.session_origin.1 + sample
     }
 
@@ -138,7 +138,7 @@ impl Reply {
     }
 
     pub(super) fn mark(&mut self, text_end: usize, sample: i64) {
-        self.alignment.mark(self.session_origin.0 + text_end, self.from_session(sample));
+        self.alignment.mark(self.session_origin.0 + text_end, self.position_of(sample));
     }
 
     pub(super) fn complete_audio(&mut self) {

@@ -3,6 +3,9 @@
 use crate::driver::{Driver, Engines, ms, says, settings};
 use arioso::call::{EndReason, HangUpBy, Input, Output};
 
+/// What happens at a moment.
+type Step = fn(&mut Driver);
+
 #[test]
 fn the_call_ends_once_whatever_it_was_doing() {
     // A conversation of about ten seconds with every state in it, broken off every 60 ms.
@@ -13,7 +16,7 @@ fn the_call_ends_once_whatever_it_was_doing() {
             ..Engines::default()
         };
         let mut driver = Driver::new(settings(), engines);
-        let script: [(u64, fn(&mut Driver)); 5] = [
+        let script: [(u64, Step); 5] = [
             (200, |driver| driver.input(Input::Connected)),
             (1500, |driver| driver.speak(ms(700))),
             (4000, |driver| driver.speak(ms(700))),
