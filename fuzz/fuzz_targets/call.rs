@@ -77,6 +77,9 @@ enum Operation {
     Switched {
         service: u8,
     },
+    Kept {
+        service: u8,
+    },
     Exhausted {
         service: u8,
     },
@@ -152,6 +155,7 @@ impl Driver {
             Operation::Switched { service } => {
                 Input::EngineSwitched { service: some_service(service), from: "a".to_owned(), to: "b".to_owned() }
             }
+            Operation::Kept { service } => Input::EngineKept { service: some_service(service) },
             Operation::Exhausted { service } => Input::EnginesExhausted { service: some_service(service) },
             Operation::CallerHungUp => Input::CallerHungUp,
             Operation::EndRequested => Input::EndRequested,
@@ -199,14 +203,14 @@ impl Driver {
         panic!("outputs without end");
     }
 
-    /// A question never uses the id of an earlier one again.
+    /// A question never uses the id of an earlier one again, unless it is put once more to another engine.
     fn check_reply(&mut self, command: &arioso::call::DialogCommand) {
         use arioso::call::DialogCommand as Command;
         let reply = match command {
             Command::UserTurn { reply, .. } | Command::Dtmf { reply, .. } | Command::Notice { reply, .. } => *reply,
             Command::Interrupt { .. } => return,
         };
-        assert!(self.last_reply.is_none_or(|last| last < reply), "{reply} after {:?}", self.last_reply);
+        assert!(self.last_reply.is_none_or(|last| last <= reply), "{reply} after {:?}", self.last_reply);
         self.last_reply = Some(reply);
     }
 }
