@@ -3,10 +3,10 @@
 //! The library is a sans-I/O core with a thin asynchronous shell. `ARCHITECTURE.md` is the map; in short:
 //!
 //! ```text
-//! audio, wire ← vad, media ← call, flow ← transport, ari, speech, record ← host ← web, bench, cli
+//! audio, wire ← vad, media ← call, flow ← config ← transport, ari, speech, bench ← host ← cli
 //! ```
 //!
-//! An arrow is the only direction in which a `use` may point. Modules of the shell do not import each other; `host`
+//! A `use` may only point against an arrow: to what stands further left. Modules of the shell do not import each other; `host`
 //! joins them. The core never reads a clock, opens a socket or awaits: time and bytes are passed in, values come out.
 //! It builds alone with `--no-default-features`.
 

@@ -1,4 +1,4 @@
-//! What a call reports about itself: for logs, metrics, records and the screen. Nothing here changes the call.
+//! What a call reports about itself, for the log and for whoever looks on. Nothing here changes the call.
 
 use super::engines::{DialplanTarget, Service};
 use super::ids::{ReplyId, UtteranceIndex};
@@ -168,7 +168,7 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    /// The value of the channel variable `ARIOSO_REASON` for the dialplan.
+    /// A word for it, for the log and the dialplan.
     pub const fn reason_code(&self) -> &'static str {
         match self {
             Self::HangUp(HangUpBy::Caller) => "caller-hung-up",

@@ -1,11 +1,12 @@
 //! The per-call state machine: who is speaking, whose turn it is, what is said next. Sans-I/O.
 //!
-//! The owner (a media worker, or a test) does three things, always in this order:
+//! The owner (a media worker, or a test) calls
 //!
-//! 1. [`Call::handle`] for everything that happened, and once every 20 ms [`Call::frame`] to give one frame of the
-//!    caller's audio and take one frame for the caller;
-//! 2. [`Call::poll_output`] until it returns `None`, after each of these;
-//! 3. [`Call::handle_timeout`] when [`Call::poll_timeout`] is due.
+//! - [`Call::handle`] for everything that happens,
+//! - [`Call::frame`] once every 20 ms, to give one frame of the caller's audio and take one frame for the caller,
+//! - [`Call::handle_timeout`] when [`Call::poll_timeout`] is due,
+//!
+//! and after each of these [`Call::poll_output`] until it returns `None`.
 
 mod clauses;
 mod engines;
@@ -106,7 +107,7 @@ pub enum Output {
         /// Which service.
         service: Service,
     },
-    /// Something for the log, the metrics, the record and the screen.
+    /// Something for the log and for whoever looks on.
     Event(CallEvent),
     /// The conversation is over; nothing follows. The owner ends the call accordingly.
     End(EndReason),

@@ -17,7 +17,7 @@ const DEAD_MAN_DEFAULT: Duration = Duration::from_secs(60);
 /// One Asterisk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asterisk {
-    /// What it is called in logs and metrics; unique.
+    /// What it is called in logs; unique.
     pub name: AsteriskName,
     /// Where its HTTP server is, without the `/ari`.
     pub url: HttpUrl,

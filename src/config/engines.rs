@@ -24,7 +24,7 @@ pub enum EngineKind {
 /// The engines of this process: local models and the built-in dialogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalEngine {
-    /// Threads that compute; as many as there are processors if not said.
+    /// Threads that compute; one less than there are processors if not said.
     pub threads: Option<NonZeroUsize>,
     /// Folder of the models; the cache folder of `arioso models` if not said.
     pub models: Option<PathBuf>,

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Asterisk keeps an application's name in a buffer of this size.
 const MAX_APP_BYTES: usize = 73;
-/// Ours are shown in tables and used as labels of metrics.
+/// Ours are shown in tables.
 const MAX_NAME_BYTES: usize = 64;
 
 /// Why a text is no name or address of its kind.

@@ -17,10 +17,12 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{Instrument, debug, info, info_span, warn};
 
-/// Outputs of the call that may wait for this task. A call gives a handful at a time; this is minutes of not being read.
+/// Outputs of the call that may wait for this task: minutes of not being read. When it is full the worker drops its end, and
+/// the call ends as `worker-lost`.
 const OUTPUTS: usize = 1024;
 
-/// Events of the engines that may wait for the worker, on their way through this task.
+/// Events of the engines that may wait on their way through this task. When it is full the engine's line waits, and the
+/// engine with it.
 const ENGINE_INPUTS: usize = 64;
 
 /// A caller who was given a bot, and the ids that were chosen for the call's parts.
@@ -64,7 +66,15 @@ pub enum CallEnd {
 }
 
 impl CallEnd {
-    /// What `ARIOSO_REASON` says in the dialplan, and what metrics count under.
+    /// What `ARIOSO_REASON` says in the dialplan: empty for a call that the bot handed over, since nothing is wrong then.
+    pub(super) const fn dialplan_reason(&self) -> &'static str {
+        match self {
+            Self::Conversation(EndReason::Continue { .. }) => "",
+            _ => self.reason_code(),
+        }
+    }
+
+    /// A word for the log and for whoever counts.
     pub const fn reason_code(&self) -> &'static str {
         match self {
             Self::Conversation(reason) => reason.reason_code(),

@@ -1,7 +1,7 @@
 //! From a caller who waits to two legs in a bridge, without races and without dead air.
 //!
-//! The bridge, the media leg, the caller's dead-man timer and the engines are prepared at the same time; the caller is
-//! answered when the first words are ready, or after a moment.
+//! The bridge, the media leg and the caller's dead-man timer are made at the same time, while the call's task opens the
+//! engines; the caller is answered when the first words are ready, or after a moment.
 
 use super::live_call::Arrival;
 use super::node::{NodeContext, is_gone};

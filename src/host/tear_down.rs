@@ -14,7 +14,7 @@ const REASON_VARIABLE: &str = "ARIOSO_REASON";
 pub(super) async fn tear_down(context: &Arc<NodeContext>, arrival: &Arrival, end: &CallEnd) {
     let caller = async {
         if let Some(target) = end.back_to_dialplan() {
-            back_to_dialplan(Arc::clone(context), arrival.caller.clone(), end.reason_code(), target.cloned()).await;
+            back_to_dialplan(Arc::clone(context), arrival.caller.clone(), end.dialplan_reason(), target.cloned()).await;
         } else if end.hangs_up() {
             done(context, "hang up the caller", context.ari.hang_up(&arrival.caller, HangupReason::Normal).await);
         }
@@ -24,7 +24,7 @@ pub(super) async fn tear_down(context: &Arc<NodeContext>, arrival: &Arrival, end
     remove_bridge(Arc::clone(context), arrival.bridge.clone()).await;
 }
 
-/// Gives a caller back to the dialplan, with the reason, and without our dead-man timer.
+/// Gives a caller back to the dialplan, with the reason (empty when the bot wanted it so), and without our dead-man timer.
 pub(super) async fn back_to_dialplan(
     context: Arc<NodeContext>,
     caller: ChannelId,

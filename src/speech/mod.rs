@@ -1,8 +1,8 @@
 //! Speech engines: one trait a service, and what implements it (engines over gRPC, engines in this process), with
 //! fail-over outside the adapters. The protobuf types stop here.
 //!
-//! A session is a pair of bounded channels: requests in, events out. Opening one is quick or fails within the
-//! watchdogs. The end of the event channel means that the session is over; an `Err` in it says why it broke.
+//! A session is a pair of bounded channels: requests in, events out. Opening one is quick or fails within
+//! limits of the adapter's own. The end of the event channel means that the session is over; an `Err` in it says why it broke.
 
 pub mod failover;
 pub mod flow_dialog;

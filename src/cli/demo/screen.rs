@@ -10,7 +10,7 @@ use std::time::Instant;
 const LABEL: usize = 9;
 
 pub(super) fn title() {
-    line("Arioso demo: a caller, a real Asterisk, a robot at the reception.\n");
+    line("Arioso demo: a caller, a real Asterisk, a bot at the reception.\n");
 }
 
 /// One step of the preparation.

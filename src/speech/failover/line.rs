@@ -15,7 +15,7 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(1);
 /// A session is given so long to end politely when the call is over.
 const CLOSING_LIMIT: Duration = Duration::from_secs(2);
 
-/// Commands that wait while a session is being opened; a call that gives more is told that the engine is stuck.
+/// Requests that wait while a session is being opened; beyond that the oldest is dropped.
 const WAITING: usize = 512;
 
 /// What a line is given to do.
