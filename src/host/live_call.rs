@@ -1,7 +1,7 @@
 //! The task of one call: joins its legs in Asterisk, its media worker and its engines, until one of them ends it.
 
 use super::bots::Bot;
-use super::node::NodeContext;
+use super::node::{NodeContext, is_gone};
 use super::observation::{Observation, Observed};
 use super::set_up::{self, Milestones, SetUpError};
 use super::tear_down;
@@ -14,6 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{Instrument, debug, info, info_span, warn};
 
@@ -78,7 +79,7 @@ impl CallEnd {
     pub const fn reason_code(&self) -> &'static str {
         match self {
             Self::Conversation(reason) => reason.reason_code(),
-            Self::SetUp(SetUpError::CallerGone) => "caller-hung-up",
+            Self::SetUp(SetUpError::CallerGone | SetUpError::Abandoned) => "caller-hung-up",
             Self::SetUp(_) => "set-up-failed",
             Self::MediaLost => "media-lost",
             Self::WorkerLost => "worker-lost",
@@ -90,7 +91,8 @@ impl CallEnd {
         match self {
             Self::Conversation(EndReason::Continue { target }) => Some(target.as_ref()),
             Self::Conversation(EndReason::EnginesExhausted { .. } | EndReason::Drained) => Some(None),
-            Self::Conversation(EndReason::HangUp(_)) | Self::SetUp(SetUpError::CallerGone) => None,
+            Self::Conversation(EndReason::HangUp(_)) => None,
+            Self::SetUp(SetUpError::CallerGone | SetUpError::Abandoned) => None,
             Self::SetUp(_) | Self::MediaLost | Self::WorkerLost => Some(None),
         }
     }
@@ -124,7 +126,6 @@ pub(super) async fn run(context: Arc<NodeContext>, arrival: Arrival, events: mps
             adopted: arrival.adopted,
         });
         let (end, media) = converse(&context, &arrival, events, &observe).await;
-        tear_down::tear_down(&context, &arrival, &end).await;
         match &end {
             CallEnd::SetUp(error) if *error != SetUpError::CallerGone => warn!(reason = end.reason_code(), "{error}"),
             _ => info!(reason = end.reason_code(), "the call is over"),
@@ -135,7 +136,7 @@ pub(super) async fn run(context: Arc<NodeContext>, arrival: Arrival, events: mps
     .await;
 }
 
-/// Everything between arrival and end: engines, worker and set-up side by side.
+/// Everything between arrival and tear-down: engines, worker and set-up side by side.
 async fn converse(
     context: &Arc<NodeContext>,
     arrival: &Arrival,
@@ -146,7 +147,11 @@ async fn converse(
     let new = NewCall { call: arrival.call.clone(), settings: arrival.bot.call_settings(), outputs: output_sender };
     let media = match context.workers.assign().add(new).await {
         Ok(media) => media,
-        Err(error) => return (CallEnd::SetUp(set_up::worker(error)), None),
+        Err(error) => {
+            let end = CallEnd::SetUp(set_up::worker(error));
+            tear_down::tear_down(context, arrival, &end).await;
+            return (end, None);
+        }
     };
     let (engine_sender, engine_inputs) = mpsc::channel(ENGINE_INPUTS);
     let engines = CallEngines::open(arrival.bot.engines(), arrival.bot.session_start(&arrival.call), engine_sender);
@@ -157,7 +162,8 @@ async fn converse(
 
     context.pump.remove(media.key()).await;
     let stats = media.remove().await;
-    engines.close().await;
+    // The caller does not wait for engines to say good-bye.
+    tokio::join!(tear_down::tear_down(context, arrival, &end), engines.close());
     (end, stats)
 }
 
@@ -178,26 +184,24 @@ impl LiveCall<'_> {
         let set_up = set_up::set_up(self.context, self.arrival, self.media, &milestones);
         tokio::pin!(set_up);
         let mut connected = false;
+        let mut set_up_ended = false;
         let mut asked_to_end = false;
-        let mut renewal = interval(self.context.dead_man / 3);
+        let mut renewal = interval(self.context.renewal);
+        let mut renewals = JoinSet::new();
         renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         renewal.reset();
 
         let end = loop {
             let step = tokio::select! {
-                result = &mut set_up, if !connected => match result {
-                    Ok(()) => {
-                        connected = true;
-                        debug!("connected");
-                        self.observe.tell(Observed::Connected);
-                        self.input(Input::Connected).await
-                    }
-                    Err(error) => return CallEnd::SetUp(error),
-                },
+                result = &mut set_up, if !set_up_ended => {
+                    set_up_ended = true;
+                    connected = result.is_ok();
+                    self.set_up_ended(result).await
+                }
                 Some(event) = self.events.recv() => match event {
                     LegEvent::MediaReady => { milestones.media_ready.notify_one(); Step::GoOn }
                     LegEvent::MediaGone if connected => Step::End(CallEnd::MediaLost),
-                    LegEvent::MediaGone => Step::GoOn,
+                    LegEvent::MediaGone => Step::End(CallEnd::SetUp(SetUpError::MediaLegGone)),
                     LegEvent::Dtmf(digit) => self.input(Input::Dtmf(digit)).await,
                     LegEvent::CallerGone { cause } => {
                         debug!(cause, "the caller is gone");
@@ -209,7 +213,13 @@ impl LiveCall<'_> {
                     None => Step::End(CallEnd::WorkerLost),
                 },
                 Some(input) = self.engine_inputs.recv() => self.input(input).await,
-                _ = renewal.tick() => { self.renew_dead_man(connected); Step::GoOn }
+                _ = renewal.tick(), if renewals.is_empty() => { self.renew_dead_man(&mut renewals, connected); Step::GoOn }
+                Some(renewed) = renewals.join_next() => match renewed {
+                    // An end that no event told.
+                    Ok(Some(Leg::Caller)) => self.input(Input::CallerHungUp).await,
+                    Ok(Some(Leg::Media)) => Step::End(CallEnd::MediaLost),
+                    Ok(None) | Err(_) => Step::GoOn,
+                },
                 () = self.context.end_calls.cancelled(), if !asked_to_end => {
                     asked_to_end = true;
                     self.input(Input::EndRequested).await
@@ -219,11 +229,25 @@ impl LiveCall<'_> {
                 break end;
             }
         };
-        if !connected {
+        if !set_up_ended {
             // A request that is under way may still make a leg or a bridge: wait, so that tear-down finds all of them.
+            milestones.abandoned.cancel();
             let _ = set_up.await;
         }
+        // A renewal that came later would set the timer of a caller who has gone on in the dialplan.
+        while renewals.join_next().await.is_some() {}
         end
+    }
+
+    async fn set_up_ended(&self, result: Result<(), SetUpError>) -> Step {
+        match result {
+            Ok(()) => {
+                debug!("connected");
+                self.observe.tell(Observed::Connected);
+                self.input(Input::Connected).await
+            }
+            Err(error) => Step::End(CallEnd::SetUp(error)),
+        }
     }
 
     async fn input(&self, input: Input) -> Step {
@@ -258,18 +282,26 @@ impl LiveCall<'_> {
         self.engines.fail_over(service, overdue).await;
     }
 
-    /// Beside everything else: a request that hangs must not keep the conversation from going on.
-    fn renew_dead_man(&self, connected: bool) {
-        let context = Arc::clone(self.context);
-        let legs = [Some(self.arrival.caller.clone()), connected.then(|| self.arrival.media.clone())];
-        tokio::spawn(async move {
-            for leg in legs.into_iter().flatten() {
-                if let Err(error) = context.ari.set_absolute_timeout(&leg, context.dead_man).await {
-                    debug!(channel = %leg, %error, "the dead-man timer was not renewed");
-                }
-            }
-        });
+    /// Beside everything else: a request that hangs must not keep the conversation from going on. Each task says which leg
+    /// is gone, if it is.
+    fn renew_dead_man(&self, renewals: &mut JoinSet<Option<Leg>>, connected: bool) {
+        let legs = [Some((Leg::Caller, &self.arrival.caller)), connected.then_some((Leg::Media, &self.arrival.media))];
+        for (leg, channel) in legs.into_iter().flatten() {
+            let (context, channel) = (Arc::clone(self.context), channel.clone());
+            renewals.spawn(async move {
+                let error = context.ari.set_absolute_timeout(&channel, context.dead_man).await.err()?;
+                debug!(%channel, %error, "the dead-man timer was not renewed");
+                is_gone(&error).then_some(leg)
+            });
+        }
     }
+}
+
+/// The two channels of a call.
+#[derive(Clone, Copy, Debug)]
+enum Leg {
+    Caller,
+    Media,
 }
 
 enum Step {

@@ -17,13 +17,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 /// Events that may wait for a call. A call handles each at once, so a full queue means that it is stuck; then the event
-/// is dropped and counted in the log, and the call's dead-man timers end it.
+/// is dropped with a line in the log. An end that is missed so is noticed by the next renewal of a dead-man timer.
 const MAILBOX: usize = 64;
 
 /// What all calls of one Asterisk share.
@@ -34,6 +35,8 @@ pub(super) struct NodeContext {
     pub(super) app: String,
     /// Every leg ends by itself after so long without renewal.
     pub(super) dead_man: Duration,
+    /// How often that timer is renewed.
+    pub(super) renewal: Duration,
     pub(super) law: Law,
     /// The address of our sockets as Asterisk sees it.
     pub(super) advertise: IpAddr,
@@ -62,9 +65,15 @@ impl NodeContext {
         BridgeId::new(format!("{}{call}", self.own_prefix())).ok()
     }
 
-    /// Whether a channel or bridge with this id was made by this program, now or in an earlier life.
+    /// Whether a channel or bridge with this id was made for this application, now or in an earlier life. Another node's
+    /// name may begin with ours, so the rest must be the id of a call.
     pub(super) fn is_own(&self, id: &str) -> bool {
-        id.starts_with(&self.own_prefix())
+        is_own(id, &self.own_prefix())
+    }
+
+    /// Whether the channel is a caller in our application.
+    pub(super) fn has_taken(&self, channel: &Channel) -> bool {
+        sweep::stasis_args(channel, &self.app).is_some()
     }
 }
 
@@ -74,6 +83,8 @@ struct Registered {
     media: ChannelId,
     bridge: BridgeId,
     mailbox: mpsc::Sender<LegEvent>,
+    /// Our leg has entered the application.
+    media_up: bool,
 }
 
 /// What comes back to the node from its tasks.
@@ -113,6 +124,10 @@ impl Node {
     /// `events` has just been connected.
     pub(super) async fn run(mut self, mut events: EventStream, drain: CancellationToken) {
         self.signal(Signal::Connected);
+        // What a request that failed has left behind is found by looking now and then.
+        let mut look = interval(self.context.dead_man);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        look.reset();
         loop {
             tokio::select! {
                 signal = events.next() => match signal {
@@ -120,6 +135,7 @@ impl Node {
                     None => break,
                 },
                 Some(report) = self.reports.1.recv() => self.report(report),
+                _ = look.tick() => self.sweep(),
                 () = drain.cancelled(), if !self.draining => {
                     self.draining = true;
                     info!(asterisk = %self.context.name, calls = self.calls.len(), "no new calls are taken");
@@ -129,9 +145,20 @@ impl Node {
                 break;
             }
         }
+        // From here on Asterisk sends callers to the dialplan's fallback; those that it handed us meanwhile go there too.
+        events.close().await;
+        self.give_back_the_rest().await;
         self.tasks.close();
         self.tasks.wait().await;
-        events.close().await;
+    }
+
+    async fn give_back_the_rest(&self) {
+        match sweep::survey(&self.context, Vec::new()).await {
+            Ok(survey) => survey.callers(&self.context).for_each(|(channel, _)| self.turn_away(channel, "draining")),
+            Err(error) => {
+                debug!(asterisk = %self.context.name, %error, "cannot look for callers who came at the last moment")
+            }
+        }
     }
 
     fn signal(&mut self, signal: Signal) {
@@ -158,7 +185,7 @@ impl Node {
         match event {
             Event::StasisStart { channel, args, .. } => self.arrived(&channel, args),
             Event::ChannelDtmfReceived { channel, digit, .. } => self.tell(&channel.id, LegEvent::Dtmf(digit)),
-            Event::StasisEnd { channel } => self.tell_gone(&channel.id, None),
+            Event::StasisEnd { channel } => self.left(&channel.id),
             Event::ChannelDestroyed { channel, cause, cause_text, .. } => {
                 self.tell_gone(&channel.id, Some(format!("{cause_text} ({cause})")));
             }
@@ -171,8 +198,9 @@ impl Node {
     fn arrived(&mut self, channel: &Channel, args: Vec<String>) {
         if let Some(call) = self.channels.get(&channel.id) {
             // The caller's own StasisStart can come twice (after a reconnect); our leg's is what its call waits for.
-            if self.calls.get(call).is_some_and(|registered| registered.media == channel.id) {
-                self.tell(&channel.id, LegEvent::MediaReady);
+            let call = call.clone();
+            if self.calls.get(&call).is_some_and(|registered| registered.media == channel.id) {
+                self.media_is_up(&call);
             }
         } else if self.context.is_own(channel.id.as_str()) {
             // A leg whose call was over before Asterisk had made it.
@@ -180,6 +208,18 @@ impl Node {
             self.tasks.spawn(tear_down::remove_leg(Arc::clone(&self.context), channel.id.clone()));
         } else {
             self.take_call(channel, args, false);
+        }
+    }
+
+    fn media_is_up(&mut self, call: &CallId) {
+        let Some(registered) = self.calls.get_mut(call) else { return };
+        registered.media_up = true;
+        let media = registered.media.clone();
+        if registered.mailbox.is_closed() {
+            // The call is over; its tear-down may have looked for the leg before there was one.
+            self.tasks.spawn(tear_down::remove_leg(Arc::clone(&self.context), media));
+        } else {
+            self.tell(&media, LegEvent::MediaReady);
         }
     }
 
@@ -204,8 +244,13 @@ impl Node {
             return self.turn_away(channel, "set-up-failed");
         };
         let (mailbox, events) = mpsc::channel(MAILBOX);
-        let registered =
-            Registered { caller: channel.id.clone(), media: media.clone(), bridge: bridge.clone(), mailbox };
+        let registered = Registered {
+            caller: channel.id.clone(),
+            media: media.clone(),
+            bridge: bridge.clone(),
+            mailbox,
+            media_up: false,
+        };
         // Registered before the first request: its events can overtake the answer.
         self.channels.insert(channel.id.clone(), call.clone());
         self.channels.insert(media.clone(), call.clone());
@@ -238,6 +283,16 @@ impl Node {
         }
     }
 
+    /// A channel left our application. If it comes back it is a new call.
+    fn left(&mut self, channel: &ChannelId) {
+        self.tell_gone(channel, None);
+        let is_caller =
+            |call| self.calls.get(call).is_some_and(|registered: &Registered| registered.caller == *channel);
+        if self.channels.get(channel).is_some_and(is_caller) {
+            self.channels.remove(channel);
+        }
+    }
+
     fn tell_gone(&self, channel: &ChannelId, cause: Option<String>) {
         let call = self.channels.get(channel).and_then(|call| self.calls.get(call));
         let Some(registered) = call else { return };
@@ -255,8 +310,12 @@ impl Node {
         match report {
             Report::CallGone(call) => {
                 if let Some(registered) = self.calls.remove(&call) {
-                    self.channels.remove(&registered.caller);
-                    self.channels.remove(&registered.media);
+                    for channel in [&registered.caller, &registered.media] {
+                        // The caller may be in another call of ours by now.
+                        if self.channels.get(channel) == Some(&call) {
+                            self.channels.remove(channel);
+                        }
+                    }
                 }
             }
             Report::Surveyed(survey) => self.surveyed(survey),
@@ -267,13 +326,13 @@ impl Node {
     fn sweep(&self) {
         let context = Arc::clone(&self.context);
         let reports = self.reports.0.clone();
-        let known = self.calls.keys().cloned().collect();
+        let known = self.calls.iter().map(|(call, registered)| (call.clone(), registered.media_up)).collect();
         self.tasks.spawn(async move {
             match sweep::survey(&context, known).await {
                 Ok(survey) => {
                     let _ = reports.send(Report::Surveyed(survey)).await;
                 }
-                Err(error) => warn!(asterisk = %context.name, %error, "cannot list channels and bridges; the next reconnect tries again"),
+                Err(error) => warn!(asterisk = %context.name, %error, "cannot list channels and bridges; the next look tries again"),
             }
         });
     }
@@ -281,14 +340,15 @@ impl Node {
     /// Compares what Asterisk has with what we know: lost ends are told, callers without a call are taken over, the rest
     /// is removed.
     fn surveyed(&mut self, survey: Survey) {
-        for (call, registered) in &self.calls {
-            if !survey.existed_before.contains(call) {
-                continue;
-            }
-            if !survey.has_channel(&registered.caller) {
+        for (call, media_was_up) in &survey.known {
+            let Some(registered) = self.calls.get(call) else { continue };
+            if !survey.has_caller(&registered.caller, &self.context) {
                 self.tell(&registered.caller, LegEvent::CallerGone { cause: None });
-            } else if !survey.has_channel(&registered.media) {
+            } else if *media_was_up && !survey.has_channel(&registered.media) {
                 self.tell(&registered.media, LegEvent::MediaGone);
+            } else if !registered.media_up && survey.has_channel(&registered.media) {
+                // Its StasisStart was lost with the events socket.
+                self.media_is_up(call);
             }
         }
         for leg in survey.own_legs(&self.context).filter(|id| !self.channels.contains_key(id)) {
@@ -315,6 +375,12 @@ fn routing_number<'a>(args: &'a [String], extension: &'a str) -> &'a str {
     args.first().map(String::as_str).filter(|number| !number.is_empty()).unwrap_or(extension)
 }
 
+/// Whether an id is one that [`NodeContext::media_leg_id`] makes with this prefix.
+fn is_own(id: &str, prefix: &str) -> bool {
+    let call = id.strip_prefix(prefix).unwrap_or_default();
+    call.len() == uuid::fmt::Simple::LENGTH && call.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 /// An error of ARI which means that the other side is gone, so that there is nothing to do any more.
 pub(super) const fn is_gone(error: &AriError) -> bool {
     matches!(error, AriError::NotFound { .. } | AriError::NotInStasis { .. })
@@ -322,7 +388,15 @@ pub(super) const fn is_gone(error: &AriError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::routing_number;
+    use super::{is_own, routing_number};
+
+    #[test]
+    fn the_legs_of_a_node_whose_name_begins_like_ours_are_not_ours() {
+        let call = uuid::Uuid::new_v4().simple();
+        assert!(is_own(&format!("arioso-bot-{call}"), "arioso-bot-"));
+        assert!(!is_own(&format!("arioso-bot-2-{call}"), "arioso-bot-"));
+        assert!(!is_own("arioso-bot-", "arioso-bot-"));
+    }
 
     #[test]
     fn the_first_argument_decides_and_the_dialled_number_stands_in() {

@@ -108,16 +108,21 @@ impl Server {
         let pump = Pump::start(batches);
         let bots = Arc::new(bots);
         let capacity = Arc::new(Semaphore::new(config.media.max_calls as usize));
+        // All of them before the first call is taken: if one cannot be used, nothing may be left running.
+        let mut connected = Vec::with_capacity(config.asterisks.len());
         for asterisk in &config.asterisks {
             let name = || asterisk.name.to_string();
             let settings = ari_settings(asterisk).map_err(|cause| StartError::Url { name: name(), cause })?;
             let ari = Ari::new(settings).map_err(|cause| StartError::Asterisk { name: name(), cause })?;
-            let events = connect(&ari, asterisk, wait_for_asterisk).await?;
+            connected.push((asterisk, connect(&ari, asterisk, wait_for_asterisk).await?, ari));
+        }
+        for (asterisk, events, ari) in connected {
             let context = NodeContext {
-                name: name(),
+                name: asterisk.name.to_string(),
                 ari,
                 app: asterisk.app.to_string(),
                 dead_man: asterisk.dead_man,
+                renewal: asterisk.dead_man_renewal(),
                 law: config.media.law,
                 advertise: config.media.advertise,
                 workers: Arc::clone(&server.workers),

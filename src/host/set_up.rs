@@ -10,7 +10,8 @@ use crate::transport::{CallHandle, RtpLeg, TransportError};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 /// Our own leg enters the application at once; if not, something is wrong with it.
 const MEDIA_LEG_LIMIT: Duration = Duration::from_secs(5);
@@ -36,9 +37,15 @@ pub enum SetUpError {
     /// The caller could not be answered or bridged.
     #[error("cannot connect the caller: {0}")]
     Connect(AriError),
+    /// The media leg or the bridge was removed meanwhile.
+    #[error("the media leg or the bridge disappeared during set-up")]
+    MediaLegGone,
     /// The caller hung up meanwhile.
     #[error("the caller hung up during set-up")]
     CallerGone,
+    /// The call was over before it was set up; its end says why.
+    #[error("the call ended during set-up")]
+    Abandoned,
 }
 
 /// What the set-up waits for besides the answers to its requests; the call's task signals it.
@@ -48,6 +55,23 @@ pub(super) struct Milestones {
     pub(super) media_ready: Notify,
     /// The first audio of the greeting is there.
     pub(super) first_words: Notify,
+    /// The call is over: finish what is under way, and begin nothing.
+    pub(super) abandoned: CancellationToken,
+}
+
+impl Milestones {
+    /// Waits for one of them; `Ok(false)` if it does not come in time.
+    async fn wait(&self, milestone: &Notify, limit: Duration) -> Result<bool, SetUpError> {
+        tokio::select! {
+            () = milestone.notified() => Ok(true),
+            () = sleep(limit) => Ok(false),
+            () = self.abandoned.cancelled() => Err(SetUpError::Abandoned),
+        }
+    }
+
+    fn check(&self) -> Result<(), SetUpError> {
+        if self.abandoned.is_cancelled() { Err(SetUpError::Abandoned) } else { Ok(()) }
+    }
 }
 
 /// Connects the caller. When this returns `Ok` both legs hear each other and the media worker knows the leg.
@@ -65,13 +89,16 @@ pub(super) async fn set_up(
     guarded?;
     bridge?;
     leg?;
-    let ready = timeout(MEDIA_LEG_LIMIT, milestones.media_ready.notified()).await;
-    ready.map_err(|_| SetUpError::MediaLegSilent)?;
+    if !milestones.wait(&milestones.media_ready, MEDIA_LEG_LIMIT).await? {
+        return Err(SetUpError::MediaLegSilent);
+    }
     // Late words are no reason to let the caller wait longer: silence after the answer is better than endless ringing.
-    let _ = timeout(FIRST_WORDS_LIMIT, milestones.first_words.notified()).await;
+    milestones.wait(&milestones.first_words, FIRST_WORDS_LIMIT).await?;
     context.ari.answer(&arrival.caller).await.map_err(connecting)?;
+    milestones.check()?;
     let legs = [&arrival.caller, &arrival.media];
-    context.ari.add_channels(&arrival.bridge, &legs, ConnectedLine::Inhibit).await.map_err(connecting)
+    // Whichever of the three is gone: a caller who is gone is told apart by an event.
+    context.ari.add_channels(&arrival.bridge, &legs, ConnectedLine::Inhibit).await.map_err(SetUpError::Connect)
 }
 
 /// The caller's dead-man timer, the subscription through which its end is seen, and ringing meanwhile.
@@ -107,6 +134,7 @@ pub(super) fn worker(error: TransportError) -> SetUpError {
     SetUpError::Worker(error.to_string())
 }
 
+/// An error of a request that is about the caller alone.
 fn connecting(error: AriError) -> SetUpError {
     if is_gone(&error) { SetUpError::CallerGone } else { SetUpError::Connect(error) }
 }

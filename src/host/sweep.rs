@@ -8,19 +8,25 @@ use crate::call::CallId;
 pub(super) struct Survey {
     channels: Vec<Channel>,
     bridges: Vec<Bridge>,
-    /// Calls that were known when the question was asked: only of these can it be said that they are gone.
-    pub(super) existed_before: Vec<CallId>,
+    /// Calls that were known when the question was asked, and whether their media leg was up: only of these can it be
+    /// said that they are gone.
+    pub(super) known: Vec<(CallId, bool)>,
 }
 
 /// Asks an Asterisk. `known` are the calls at this moment.
-pub(super) async fn survey(context: &NodeContext, known: Vec<CallId>) -> Result<Survey, AriError> {
+pub(super) async fn survey(context: &NodeContext, known: Vec<(CallId, bool)>) -> Result<Survey, AriError> {
     let (channels, bridges) = tokio::try_join!(context.ari.channels(), context.ari.bridges())?;
-    Ok(Survey { channels, bridges, existed_before: known })
+    Ok(Survey { channels, bridges, known })
 }
 
 impl Survey {
     pub(super) fn has_channel(&self, id: &ChannelId) -> bool {
         self.channels.iter().any(|channel| channel.id == *id)
+    }
+
+    /// Whether this caller is still in our application.
+    pub(super) fn has_caller(&self, id: &ChannelId, context: &NodeContext) -> bool {
+        self.channels.iter().any(|channel| channel.id == *id && context.has_taken(channel))
     }
 
     /// Media legs that this program made, now or in an earlier life.
@@ -35,30 +41,30 @@ impl Survey {
 
     /// Callers in our application, with the arguments that the dialplan gave.
     pub(super) fn callers(&self, context: &NodeContext) -> impl Iterator<Item = (&Channel, Vec<String>)> {
-        self.channels.iter().filter(|channel| !context.is_own(channel.id.as_str())).filter_map(|channel| {
-            if channel.dialplan.app_name != "Stasis" {
-                return None;
-            }
-            let args = stasis_args(&channel.dialplan.app_data, &context.app)?;
-            Some((channel, args))
-        })
+        let callers = self.channels.iter().filter(|channel| !context.is_own(channel.id.as_str()));
+        callers.filter_map(|channel| Some((channel, stasis_args(channel, &context.app)?)))
     }
 }
 
-/// The arguments of `Stasis(app,…)`; `None` if it is another application.
-fn stasis_args(app_data: &str, app: &str) -> Option<Vec<String>> {
+/// The arguments of `Stasis(app,…)` if that is what the channel is in; `None` if it is somewhere else.
+pub(super) fn stasis_args(channel: &Channel, app: &str) -> Option<Vec<String>> {
+    let position = &channel.dialplan;
+    if position.app_name == "Stasis" { args_for(app, &position.app_data) } else { None }
+}
+
+fn args_for(app: &str, app_data: &str) -> Option<Vec<String>> {
     let mut parts = app_data.split(',').map(str::to_owned);
     (parts.next()? == app).then(|| parts.collect())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::stasis_args;
+    use super::args_for;
 
     #[test]
     fn only_our_own_application_counts() {
-        assert_eq!(stasis_args("arioso,100,x", "arioso"), Some(vec!["100".into(), "x".into()]));
-        assert_eq!(stasis_args("arioso", "arioso"), Some(vec![]));
-        assert_eq!(stasis_args("arioso-2,100", "arioso"), None);
+        assert_eq!(args_for("arioso", "arioso,100,x"), Some(vec!["100".into(), "x".into()]));
+        assert_eq!(args_for("arioso", "arioso"), Some(vec![]));
+        assert_eq!(args_for("arioso", "arioso-2,100"), None);
     }
 }

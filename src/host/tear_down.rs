@@ -37,14 +37,25 @@ pub(super) async fn back_to_dialplan(
         tokio::join!(ari.clear_absolute_timeout(&caller), ari.set_variable(&caller, REASON_VARIABLE, reason));
     done(&context, "clear the dead-man timer", timer);
     done(&context, "say why the caller comes back", variable);
-    match ari.continue_in_dialplan(&caller, target.as_ref()).await {
-        Ok(()) => debug!(channel = %caller, reason, "back to the dialplan"),
-        Err(error) if is_gone(&error) => {}
-        Err(error) => {
-            // Better no call than a caller in silence.
-            warn!(asterisk = %context.name, channel = %caller, %error, "cannot give the caller back to the dialplan: hanging up");
-            done(&context, "hang up the caller", ari.hang_up(&caller, HangupReason::Normal).await);
+    let Err(error) = ari.continue_in_dialplan(&caller, target.as_ref()).await else {
+        return debug!(channel = %caller, reason, "back to the dialplan");
+    };
+    // No answer does not mean that it was not done: a caller who has gone on must not be hung up.
+    if !is_gone(&error) && is_still_ours(&context, &caller).await {
+        // Better no call than a caller in silence.
+        warn!(asterisk = %context.name, channel = %caller, %error, "cannot give the caller back to the dialplan: hanging up");
+        if ari.hang_up(&caller, HangupReason::Normal).await.is_err() {
+            done(&context, "set the dead-man timer again", ari.set_absolute_timeout(&caller, context.dead_man).await);
         }
+    }
+}
+
+/// Whether a caller is in our application; assumed when Asterisk does not say.
+async fn is_still_ours(context: &NodeContext, caller: &ChannelId) -> bool {
+    match context.ari.channel(caller).await {
+        Ok(Some(channel)) => context.has_taken(&channel),
+        Ok(None) => false,
+        Err(_) => true,
     }
 }
 

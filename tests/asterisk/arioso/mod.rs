@@ -5,6 +5,7 @@
 mod conversation;
 mod endings;
 mod engines;
+mod hand_over;
 mod many_calls;
 mod outages;
 mod refusals;

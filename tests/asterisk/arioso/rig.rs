@@ -49,11 +49,15 @@ pub(crate) struct Options {
     pub(crate) bot: String,
     /// The number that is routed to it.
     pub(crate) number: &'static str,
+    /// Lines of dialplan that can be dialled besides.
+    pub(crate) site_dialplan: &'static str,
+    /// What the built-in dialogue says, for a bot with `flow = "flow.toml"`.
+    pub(crate) flow: String,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { media: "", bot: LOCAL_BOT.to_owned(), number: "*" }
+        Self { media: "", bot: LOCAL_BOT.to_owned(), number: "*", site_dialplan: "", flow: String::new() }
     }
 }
 
@@ -81,7 +85,11 @@ impl Rig {
     /// An Asterisk, and the configuration of a server.
     pub(crate) async fn without_server(options: Options) -> Self {
         let turn = TURN.lock().await;
-        let asterisk = LocalAsterisk::start(LocalAsteriskSettings::default()).await.expect("an Asterisk of our own");
+        let settings = LocalAsteriskSettings {
+            site_dialplan: options.site_dialplan.to_owned(),
+            ..LocalAsteriskSettings::default()
+        };
+        let asterisk = LocalAsterisk::start(settings).await.expect("an Asterisk of our own");
         let folder = TempDir::new().expect("a temporary folder");
         let rig = Self { asterisk, server: None, folder, _turn: turn };
         rig.configure(&options, &rig.asterisk.ari_password_file().display().to_string());
@@ -121,6 +129,7 @@ bot = "reception"
             number = options.number,
         );
         fs::write(self.config(), text).expect("the configuration can be written");
+        fs::write(self.config().with_file_name("flow.toml"), &options.flow).expect("the flow can be written");
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -275,9 +284,11 @@ pub(crate) async fn words_of(pcm: &[i16]) -> String {
     };
     let mut session = recognizer.open(start).await.expect("a session");
     let utterance = UtteranceIndex(0);
+    // A recogniser wants to hear that it is over.
+    let pcm = [pcm, &[0; 4000]].concat();
     let requests = [
         RecognizerRequest::Command(RecognizerCommand::BeginUtterance { utterance, start_sample: 0 }),
-        RecognizerRequest::Audio { start_sample: 0, pcm: pcm.into() },
+        RecognizerRequest::Audio { start_sample: 0, pcm: pcm.as_slice().into() },
         RecognizerRequest::Command(RecognizerCommand::EndUtterance { utterance, end_sample: pcm.len() as i64 }),
     ];
     for request in requests {
