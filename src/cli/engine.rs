@@ -47,6 +47,9 @@ pub struct EngineServeArgs {
     /// Folder of the models (default: a cache folder of this user).
     #[arg(long, value_name = "FOLDER")]
     pub models: Option<PathBuf>,
+    /// End when standard input is closed, as it is when the process that started this one is gone.
+    #[arg(long, hide = true)]
+    pub while_stdin_open: bool,
     /// What the dialogue says (default: the built-in reception).
     #[arg(long, value_name = "FILE")]
     pub flow: Option<PathBuf>,
@@ -88,7 +91,14 @@ fn serve(args: &EngineServeArgs) -> Result<()> {
         };
         let server = EngineServer::bind(settings, served).await?;
         info!(address = %server.local_addr()?, "engines can be used");
-        server.run(stop.next()).await.map_err(Into::into)
+        let parent_gone = stdin_closed(args.while_stdin_open);
+        let stopped = async {
+            tokio::select! {
+                () = stop.next() => {}
+                () = parent_gone => {}
+            }
+        };
+        server.run(stopped).await.map_err(Into::into)
     })
 }
 
@@ -102,6 +112,21 @@ fn catalog() -> Catalog {
         ],
         voices: vec![CatalogVoice { id: "en_US-joe-medium".to_owned(), languages: english(), native_rate_hz: 22_050 }],
         max_sessions: 0,
+    }
+}
+
+/// Waits for the end of standard input, if that is wanted; else for ever.
+async fn stdin_closed(wanted: bool) {
+    let (closed, wait) = tokio::sync::oneshot::channel();
+    if wanted {
+        // A thread of its own: the runtime would wait for one of its own when the process ends for another reason.
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            let _ = closed.send(());
+        });
+        let _ = wait.await;
+    } else {
+        std::future::pending().await
     }
 }
 

@@ -35,7 +35,7 @@ pub fn run(args: &ServeArgs) -> Result<()> {
             () = stop.next() => return Ok(()),
         };
         stop.next().await;
-        info!("stopping; once more to end the calls at once");
+        info!("stopping within {} s; once more to end the calls at once", args.drain);
         server.drain(Duration::from_secs(args.drain), stop.next()).await;
         Ok(())
     })

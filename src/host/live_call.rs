@@ -62,6 +62,8 @@ pub enum CallEnd {
     SetUp(SetUpError),
     /// The media leg or the bridge disappeared under it.
     MediaLost,
+    /// Asterisk did not answer for as long as the legs live without renewal: they are gone.
+    AsteriskLost,
     /// The media worker gave it up.
     WorkerLost,
 }
@@ -82,6 +84,7 @@ impl CallEnd {
             Self::SetUp(SetUpError::CallerGone | SetUpError::Abandoned) => "caller-hung-up",
             Self::SetUp(_) => "set-up-failed",
             Self::MediaLost => "media-lost",
+            Self::AsteriskLost => "asterisk-lost",
             Self::WorkerLost => "worker-lost",
         }
     }
@@ -93,7 +96,7 @@ impl CallEnd {
             Self::Conversation(EndReason::EnginesExhausted { .. } | EndReason::Drained) => Some(None),
             Self::Conversation(EndReason::HangUp(_)) => None,
             Self::SetUp(SetUpError::CallerGone | SetUpError::Abandoned) => None,
-            Self::SetUp(_) | Self::MediaLost | Self::WorkerLost => Some(None),
+            Self::SetUp(_) | Self::MediaLost | Self::AsteriskLost | Self::WorkerLost => Some(None),
         }
     }
 
@@ -109,6 +112,7 @@ impl fmt::Display for CallEnd {
             Self::Conversation(reason) => write!(f, "{reason}"),
             Self::SetUp(error) => write!(f, "{error}"),
             Self::MediaLost => f.write_str("the media leg or the bridge disappeared"),
+            Self::AsteriskLost => f.write_str("Asterisk has been away for longer than its channels live without us"),
             Self::WorkerLost => f.write_str("the media worker gave the call up"),
         }
     }
@@ -127,7 +131,9 @@ pub(super) async fn run(context: Arc<NodeContext>, arrival: Arrival, events: mps
         });
         let (end, media) = converse(&context, &arrival, events, &observe).await;
         match &end {
-            CallEnd::SetUp(error) if *error != SetUpError::CallerGone => warn!(reason = end.reason_code(), "{error}"),
+            CallEnd::SetUp(error) if *error != SetUpError::CallerGone => {
+                warn!(reason = end.reason_code(), "the call is over: {error}; `arioso doctor` looks for the cause");
+            }
             _ => info!(reason = end.reason_code(), "the call is over"),
         }
         observe.tell(Observed::Ended { end, media });
@@ -188,6 +194,7 @@ impl LiveCall<'_> {
         let mut asked_to_end = false;
         let mut renewal = interval(self.context.renewal);
         let mut renewals = JoinSet::new();
+        let mut renewed_at = Instant::now();
         renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         renewal.reset();
 
@@ -216,9 +223,12 @@ impl LiveCall<'_> {
                 _ = renewal.tick(), if renewals.is_empty() => { self.renew_dead_man(&mut renewals, connected); Step::GoOn }
                 Some(renewed) = renewals.join_next() => match renewed {
                     // An end that no event told.
-                    Ok(Some(Leg::Caller)) => self.input(Input::CallerHungUp).await,
-                    Ok(Some(Leg::Media)) => Step::End(CallEnd::MediaLost),
-                    Ok(None) | Err(_) => Step::GoOn,
+                    Ok(Renewal::Gone(Leg::Caller)) => self.input(Input::CallerHungUp).await,
+                    Ok(Renewal::Gone(Leg::Media)) => Step::End(CallEnd::MediaLost),
+                    Ok(Renewal::Done) => { renewed_at = Instant::now(); Step::GoOn }
+                    // By now the legs have ended by themselves, if they were still there.
+                    Ok(Renewal::Failed) | Err(_) if renewed_at.elapsed() > self.context.dead_man => Step::End(CallEnd::AsteriskLost),
+                    Ok(Renewal::Failed) | Err(_) => Step::GoOn,
                 },
                 () = self.context.end_calls.cancelled(), if !asked_to_end => {
                     asked_to_end = true;
@@ -284,17 +294,28 @@ impl LiveCall<'_> {
 
     /// Beside everything else: a request that hangs must not keep the conversation from going on. Each task says which leg
     /// is gone, if it is.
-    fn renew_dead_man(&self, renewals: &mut JoinSet<Option<Leg>>, connected: bool) {
+    fn renew_dead_man(&self, renewals: &mut JoinSet<Renewal>, connected: bool) {
         let legs = [Some((Leg::Caller, &self.arrival.caller)), connected.then_some((Leg::Media, &self.arrival.media))];
         for (leg, channel) in legs.into_iter().flatten() {
             let (context, channel) = (Arc::clone(self.context), channel.clone());
             renewals.spawn(async move {
-                let error = context.ari.set_absolute_timeout(&channel, context.dead_man).await.err()?;
+                let Err(error) = context.ari.set_absolute_timeout(&channel, context.dead_man).await else {
+                    return Renewal::Done;
+                };
                 debug!(%channel, %error, "the dead-man timer was not renewed");
-                is_gone(&error).then_some(leg)
+                if is_gone(&error) { Renewal::Gone(leg) } else { Renewal::Failed }
             });
         }
     }
+}
+
+/// What became of the renewal of a dead-man timer.
+enum Renewal {
+    Done,
+    /// The channel is no more.
+    Gone(Leg),
+    /// Asterisk did not answer.
+    Failed,
 }
 
 /// The two channels of a call.
@@ -327,18 +348,27 @@ impl Observer {
 
 fn log(event: &CallEvent) {
     match event {
-        CallEvent::CallerSaid { utterance, text } => info!(%utterance, text, "the caller said"),
-        CallEvent::ReplyEnded { reply, heard_text, end } => info!(%reply, heard_text, ?end, "the caller heard"),
-        CallEvent::Dtmf { digit } => info!(%digit, "key"),
-        CallEvent::TurnEnded(timeline) => info!(reply = %timeline.reply, "turn: {timeline}"),
-        CallEvent::EngineSwitched { service, from, to } => warn!(%service, from, to, "another engine took over"),
+        // What people say to a bot is nobody else's business: the words are only in the debug log.
+        CallEvent::CallerSaid { utterance, text } => {
+            info!(utterance = utterance.0, characters = text.chars().count(), "the caller said something");
+            debug!(utterance = utterance.0, text, "the caller said");
+        }
+        CallEvent::ReplyEnded { reply, heard_text, end } => {
+            debug!(reply = reply.0, heard_text, ?end, "the caller heard");
+        }
+        CallEvent::Dtmf { .. } => info!("a key was pressed"),
+        CallEvent::TurnEnded(timeline) if timeline.first_packet.is_some() => {
+            info!(reply = timeline.reply.0, "turn: {timeline}");
+        }
+        CallEvent::TurnEnded(_) => {}
+        CallEvent::EngineSwitched { service, from, to } => debug!(%service, from, to, "another engine took over"),
         CallEvent::PlayoutOverflow { reply, samples } => {
-            warn!(%reply, samples, "more audio than can be queued: dropped")
+            warn!(reply = reply.0, samples, "more audio than can be queued: dropped");
         }
         CallEvent::StaleMessage { service } => debug!(%service, "a message for something no longer current"),
-        CallEvent::SpeechStarted { utterance } => debug!(%utterance, "the caller speaks"),
-        CallEvent::Endpoint { utterance } => debug!(%utterance, "the caller has finished"),
-        CallEvent::ReplyReady { reply } => debug!(%reply, "the first words are ready"),
-        CallEvent::ReplyStarted { reply } => debug!(%reply, "the bot speaks"),
+        CallEvent::SpeechStarted { utterance } => debug!(utterance = utterance.0, "the caller speaks"),
+        CallEvent::Endpoint { utterance } => debug!(utterance = utterance.0, "the caller has finished"),
+        CallEvent::ReplyReady { reply } => debug!(reply = reply.0, "the first words are ready"),
+        CallEvent::ReplyStarted { reply } => debug!(reply = reply.0, "the bot speaks"),
     }
 }

@@ -138,7 +138,7 @@ impl Node {
                 _ = look.tick() => self.sweep(),
                 () = drain.cancelled(), if !self.draining => {
                     self.draining = true;
-                    info!(asterisk = %self.context.name, calls = self.calls.len(), "no new calls are taken");
+                    info!(asterisk = %self.context.name, calls = self.calls.len(), "stopping: no new calls are taken");
                 }
             }
             if self.draining && self.calls.is_empty() {
@@ -171,8 +171,12 @@ impl Node {
             Signal::Disconnected { cause } => {
                 warn!(asterisk = %name, %cause, calls = self.calls.len(), "lost the events socket; calls go on, reconnecting");
             }
-            Signal::Unavailable { error, attempt, retry_in } => {
-                warn!(asterisk = %name, attempt, "{error}; next attempt in {retry_in:?}");
+            // The first time says it all, then it is only still so.
+            Signal::Unavailable { error, attempt: 1, .. } => {
+                warn!(asterisk = %name, "{error}; trying again until it works")
+            }
+            Signal::Unavailable { attempt, retry_in, .. } => {
+                debug!(asterisk = %name, attempt, ?retry_in, "still not connected");
             }
             Signal::Replaced => {
                 error!(asterisk = %name, app = %self.context.app, "another program has taken the application's name: give each node a name of its own");
@@ -226,6 +230,7 @@ impl Node {
     fn take_call(&mut self, channel: &Channel, args: Vec<String>, adopted: bool) {
         let number = routing_number(&args, &channel.dialplan.exten).to_owned();
         if self.draining {
+            info!(channel = %channel.id, number, "no new calls are taken: back to the dialplan");
             return self.turn_away(channel, "draining");
         }
         let Ok(permit) = Arc::clone(&self.context.capacity).try_acquire_owned() else {

@@ -178,10 +178,13 @@ async fn connect(ari: &Ari, asterisk: &Asterisk, wait: bool) -> Result<EventStre
             match signal {
                 Signal::Connected => return Ok(()),
                 Signal::Unavailable {
-                    error: error @ (AriError::Unreachable { .. } | AriError::Starting { .. }),
+                    error: error @ (AriError::Unreachable { .. } | AriError::Starting { .. } | AriError::NoAri { .. }),
+                    attempt,
                     ..
                 } if wait => {
-                    warn!(asterisk = %asterisk.name, "{error}; waiting for it");
+                    if attempt == 1 {
+                        warn!(asterisk = %asterisk.name, "{error}; waiting for it");
+                    }
                 }
                 Signal::Unavailable { error, .. } => return Err(StartError::Asterisk { name: name(), cause: error }),
                 Signal::Event(_) | Signal::Disconnected { .. } | Signal::Replaced => {}

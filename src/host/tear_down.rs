@@ -69,11 +69,11 @@ pub(super) async fn remove_bridge(context: Arc<NodeContext>, bridge: BridgeId) {
     done(&context, "remove a bridge", context.ari.delete_bridge(&bridge).await);
 }
 
-/// What cannot be removed now (Asterisk is away) is removed by the sweep after the next connect, or by its timer.
+/// What cannot be removed now (Asterisk is away) is found by the next look, or ends by its timer.
 fn done<T>(context: &NodeContext, what: &str, result: Result<T, AriError>) {
     if let Err(error) = result
         && !is_gone(&error)
     {
-        warn!(asterisk = %context.name, %error, "cannot {what}; the next sweep will");
+        debug!(asterisk = %context.name, %error, "cannot {what} now");
     }
 }

@@ -100,10 +100,11 @@ async fn engine(cache: &ModelCache) -> Result<(Child, String)> {
     let address = format!("127.0.0.1:{port}");
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut child = Command::new(program)
-        .args(["--log-json", "engine", "serve", "--listen", &address, "--models"])
+        .args(["--log-json", "engine", "serve", "--while-stdin-open", "--listen", &address, "--models"])
         .arg(cache.root())
         .env("ARIOSO_LOG", "info")
-        .stdin(Stdio::null())
+        // Closed by the system however we end, so that the engines cannot outlive us.
+        .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true)

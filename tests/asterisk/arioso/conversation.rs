@@ -31,7 +31,9 @@ async fn a_caller_is_understood_answered_and_released() {
         call.wait_hung_up(SOON).await.unwrap_or_else(|error| panic!("the bot hangs up: {error}\n{}", rig.logs()));
     assert_eq!(over.by, Party::Asterisk, "{}", rig.logs());
     let good_bye = words_of(&call.heard_since(said.last_packet_at)).await;
-    assert!(good_bye.contains("bye"), "the good-bye was heard to its end: {good_bye:?}");
+    assert!(good_bye.contains("thank you for calling"), "the good-bye was heard as {good_bye:?}");
+    let after = over.at - call.last_voice_at().expect("a voice");
+    assert!(after >= Duration::from_millis(100), "hung up {after:?} after the last sound: the end was cut off");
     rig.wait_until_nothing_is_left().await;
     rig.wait_for_log("bot-hung-up").await;
 }

@@ -59,7 +59,7 @@ async fn killing_the_engine_moves_the_call_to_the_next_one() {
     let said = call.say_to_end(&voice("What are your opening hours?")).await.expect("spoken");
     let answer = answer_since(&call, said.last_packet_at).await;
     assert!(answer.contains("monday"), "{answer:?}\n{}", rig.logs());
-    rig.wait_for_log("another engine took over").await;
+    rig.wait_for_log("engine switched").await;
     call.hang_up().await.expect("hung up");
     rig.wait_until_nothing_is_left().await;
 }
