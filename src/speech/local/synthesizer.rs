@@ -3,16 +3,23 @@
 //! Each step (rhythm and melody of a sentence, then one chunk of audio after the other) is a job of its own, so that
 //! calls take turns on the pool's threads and a cancelled reply costs at most the chunk that is being computed.
 
+mod clauses;
 mod reply;
+#[cfg(test)]
+mod tests;
 
-use super::piper::{Phonemizer, Voice};
-use super::pool::InferencePool;
+use super::piper::{Latent, Phonemizer, Voice};
+use super::pool::{InferencePool, JobThread};
+use crate::audio::SampleRate;
 use crate::call::{ReplyId, SynthesizerCommand, SynthesizerEvent};
 use crate::speech::{EngineError, SessionStart, Synthesizer, SynthesizerSession};
 use async_trait::async_trait;
+use clauses::SpokenClauses;
 use futures_util::future::BoxFuture;
 use reply::{Reply, Speech, StepError};
 use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -24,21 +31,60 @@ const EVENTS: usize = 64;
 /// Piper behind the trait of all synthesisers.
 #[derive(Debug)]
 pub struct LocalSynthesizer {
-    speaker: Arc<Speaker>,
+    speaker: Arc<dyn Speaker>,
     pool: Arc<InferencePool>,
+    spoken: Arc<SpokenClauses>,
 }
 
-/// What turns text into audio. Shared by all calls.
+/// What turns sentences into audio, on a thread of the pool. Shared by all calls.
+trait Speaker: fmt::Debug + Send + Sync {
+    /// Rate of the audio.
+    fn rate(&self) -> SampleRate;
+    /// The beginning of a sentence; `None` if there is nothing to say.
+    fn begin(&self, sentence: &str, thread: &JobThread) -> Result<Option<Begun>, StepError>;
+    /// The audio of some frames.
+    fn decode(&self, latent: &Latent, frames: Range<usize>, thread: &JobThread) -> Result<Vec<i16>, StepError>;
+}
+
+/// A sentence that has been begun: its latent, the chunks that are left, and the audio of the first.
+type Begun = (Latent, VecDeque<Range<usize>>, Vec<i16>);
+
 #[derive(Debug)]
-pub(super) struct Speaker {
-    pub(super) phonemizer: Phonemizer,
-    pub(super) voice: Voice,
+struct Piper {
+    phonemizer: Phonemizer,
+    voice: Voice,
+}
+
+impl Speaker for Piper {
+    fn rate(&self) -> SampleRate {
+        self.voice.rate()
+    }
+
+    fn begin(&self, sentence: &str, thread: &JobThread) -> Result<Option<Begun>, StepError> {
+        let phonemes = self.phonemizer.phonemes(sentence)?;
+        if phonemes.is_empty() {
+            return Ok(None);
+        }
+        let latent = self.voice.latent(&phonemes, thread)?;
+        let mut chunks: VecDeque<_> = latent.chunks().collect();
+        let Some(first) = chunks.pop_front() else { return Ok(None) };
+        let pcm = self.voice.decode(&latent, first, thread)?;
+        Ok(Some((latent, chunks, pcm)))
+    }
+
+    fn decode(&self, latent: &Latent, frames: Range<usize>, thread: &JobThread) -> Result<Vec<i16>, StepError> {
+        Ok(self.voice.decode(latent, frames, thread)?)
+    }
 }
 
 impl LocalSynthesizer {
     /// A synthesiser that computes on `pool`.
     pub fn new(phonemizer: Phonemizer, voice: Voice, pool: Arc<InferencePool>) -> Self {
-        Self { speaker: Arc::new(Speaker { phonemizer, voice }), pool }
+        Self::with_speaker(Arc::new(Piper { phonemizer, voice }), pool)
+    }
+
+    fn with_speaker(speaker: Arc<dyn Speaker>, pool: Arc<InferencePool>) -> Self {
+        Self { speaker, pool, spoken: Arc::default() }
     }
 }
 
@@ -50,7 +96,12 @@ impl Synthesizer for LocalSynthesizer {
         let (requests, incoming) = mpsc::channel(COMMANDS);
         let (outgoing, events) = mpsc::channel(EVENTS);
         let session = SessionState {
-            speech: Speech { speaker: Arc::clone(&self.speaker), pool: Arc::clone(&self.pool), rate: start.rate },
+            speech: Speech {
+                speaker: Arc::clone(&self.speaker),
+                pool: Arc::clone(&self.pool),
+                spoken: Arc::clone(&self.spoken),
+                rate: start.rate,
+            },
             replies: VecDeque::new(),
             outbox: VecDeque::new(),
             cancelled: None,
