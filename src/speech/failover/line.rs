@@ -170,7 +170,7 @@ impl<S: EngineService> Line<S> {
         let audio = self.waiting.iter().filter(|request| S::samples(request).is_some()).count();
         if self.waiting.len() - audio > WAITING_COMMANDS {
             self.waiting.clear();
-            return Err(EngineError::Late("an open session, while commands wait for it"));
+            return Err(EngineError::Late("no session was opened while commands piled up"));
         }
         if audio > WAITING_AUDIO
             && let Some((oldest, samples)) =

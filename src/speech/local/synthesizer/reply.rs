@@ -99,6 +99,11 @@ impl Reply {
         self.clauses.push_back(Clause::new(text));
     }
 
+    /// Pieces of text of which something is left to be spoken.
+    pub(super) fn clauses_left(&self) -> usize {
+        self.clauses.len()
+    }
+
     pub(super) fn flush(&mut self) {
         self.flushed = true;
     }

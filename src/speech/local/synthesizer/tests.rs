@@ -40,15 +40,19 @@ fn engine() -> (LocalSynthesizer, Arc<Tone>) {
 async fn speak(engine: &LocalSynthesizer, clauses: &[&str]) -> Vec<SynthesizerEvent> {
     let SynthesizerSession { requests, mut events } = engine.open(start()).await.unwrap();
     let reply = ReplyId(3);
-    for text in clauses {
-        requests.send(SynthesizerCommand::Text { reply, text: (*text).to_owned() }).await.unwrap();
-    }
-    requests.send(SynthesizerCommand::Flush { reply }).await.unwrap();
-    drop(requests);
+    let give = async move {
+        for text in clauses {
+            requests.send(SynthesizerCommand::Text { reply, text: (*text).to_owned() }).await.unwrap();
+        }
+        requests.send(SynthesizerCommand::Flush { reply }).await.unwrap();
+    };
     let mut said = Vec::new();
-    while let Some(event) = events.recv().await {
-        said.push(event.unwrap());
-    }
+    let take = async {
+        while let Some(event) = events.recv().await {
+            said.push(event.unwrap());
+        }
+    };
+    tokio::join!(give, take);
     assert_eq!(said.last(), Some(&SynthesizerEvent::Done { reply }));
     said
 }
@@ -101,4 +105,32 @@ async fn a_burst_of_different_replies_on_one_thread_is_spoken() {
         async move { speak(engine, &[text]).await }
     }));
     assert!(calls.await.iter().all(|said| samples(said) == 2_000));
+}
+
+#[tokio::test]
+async fn more_replies_than_a_call_has_end_the_session_with_the_reason() {
+    let (engine, _) = engine();
+    let SynthesizerSession { requests, mut events } = engine.open(start()).await.unwrap();
+    // Text that is not flushed leaves its reply unfinished.
+    for reply in 0..=REPLIES as u32 + 1 {
+        let text = SynthesizerCommand::Text { reply: ReplyId(reply), text: "Well.".into() };
+        let _ = requests.send(text).await;
+    }
+    let error = loop {
+        match events.recv().await.expect("an error at the end") {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error, EngineError::Local("16 replies wait to be spoken".into()));
+    assert!(events.recv().await.is_none());
+}
+
+#[tokio::test]
+async fn commands_beyond_what_waits_for_a_step_are_not_lost() {
+    let (engine, _) = engine();
+    let texts: Vec<_> = (0..LATER * 3).map(|index| format!("Number {index}. ")).collect();
+    let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+    let said = speak(&engine, &texts).await;
+    assert_eq!((samples(&said), marks(&said).len()), (texts.len() * 2_000, texts.len()));
 }
