@@ -7,8 +7,9 @@ use super::{
 use crate::audio::SampleRate;
 use crate::call::{CallId, DialogCommand, DialogEvent, RecognizerEvent, SynthesizerCommand, SynthesizerEvent};
 use async_trait::async_trait;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// What every session of a test starts with.
 pub(crate) fn start() -> SessionStart {
@@ -39,6 +40,7 @@ impl<Request, Event> Far<Request, Event> {
 pub(crate) struct Scripted<Request, Event> {
     sessions: mpsc::UnboundedSender<Far<Request, Event>>,
     mood: Mutex<Mood>,
+    asked: AtomicUsize,
 }
 
 /// What an engine does when a session is to be opened.
@@ -48,6 +50,8 @@ pub(crate) enum Mood {
     Willing,
     /// Fails.
     Refusing(EngineError),
+    /// Opens it when the test says so.
+    Hesitating(Arc<Notify>),
     /// Never answers.
     Silent,
 }
@@ -61,7 +65,7 @@ impl<Request, Event> Scripted<Request, Event> {
     /// An engine and the sessions that it will open.
     pub(crate) fn new() -> (Arc<Self>, Sessions<Request, Event>) {
         let (sessions, opened) = mpsc::unbounded_channel();
-        (Arc::new(Self { sessions, mood: Mutex::new(Mood::Willing) }), opened)
+        (Arc::new(Self { sessions, mood: Mutex::new(Mood::Willing), asked: AtomicUsize::new(0) }), opened)
     }
 
     /// Changes what happens to the next session.
@@ -69,11 +73,18 @@ impl<Request, Event> Scripted<Request, Event> {
         *self.mood.lock().expect("no test panics with the lock") = mood;
     }
 
+    /// How many sessions it was asked for.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+
     async fn session(&self, start: SessionStart) -> Result<Session<Request, Event>, EngineError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let mood = self.mood.lock().expect("no test panics with the lock").clone();
         match mood {
             Mood::Willing => {}
             Mood::Refusing(error) => return Err(error),
+            Mood::Hesitating(go_on) => go_on.notified().await,
             Mood::Silent => std::future::pending().await,
         }
         let (requests, far_requests) = mpsc::channel(64);

@@ -4,6 +4,8 @@ use super::Candidate;
 use super::service::EngineService;
 use crate::call::Input;
 use crate::speech::{EngineError, Session, SessionStart};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -15,8 +17,12 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(1);
 /// A session is given so long to end politely when the call is over.
 const CLOSING_LIMIT: Duration = Duration::from_secs(2);
 
-/// Requests that wait while a session is being opened; beyond that the oldest is dropped.
-const WAITING: usize = 512;
+/// Pieces of audio that wait while a session is being opened, ten seconds. When full the oldest is dropped and counted.
+const WAITING_AUDIO: usize = 512;
+
+/// Commands that wait while a session is being opened, far more than a call gives in that time. None is dropped: when
+/// full the engine that does not open has failed.
+const WAITING_COMMANDS: usize = 256;
 
 /// What a line is given to do.
 #[derive(Debug)]
@@ -37,9 +43,16 @@ struct Line<S: EngineService> {
     inputs: mpsc::Sender<Input>,
     /// Candidates that have failed since an engine last said something.
     failed: Vec<usize>,
-    /// The call has not yet taken note of the last switch.
-    unaccepted: bool,
+    /// The engine that the call believes to be in use, or is about to hear of: the first in the list to begin with.
+    believed: usize,
+    /// Switches that the call was told of and has not yet taken note of. What comes meanwhile was meant for an engine
+    /// that is no longer in use.
+    unaccepted: u32,
+    /// The call said that the engine is late while its session was being opened, and has had no answer.
+    owes_answer: bool,
     waiting: Vec<S::Request>,
+    /// Samples of caller audio that there was no room for.
+    audio_dropped: Arc<AtomicU64>,
 }
 
 /// The engine in use.
@@ -62,6 +75,7 @@ pub(super) async fn run<S: EngineService>(
     start: SessionStart,
     work: mpsc::Receiver<Work<S::Request>>,
     inputs: mpsc::Sender<Input>,
+    audio_dropped: Arc<AtomicU64>,
 ) {
     let line = Line::<S> {
         service: S::default(),
@@ -70,8 +84,11 @@ pub(super) async fn run<S: EngineService>(
         work,
         inputs,
         failed: Vec::new(),
-        unaccepted: false,
+        believed: 0,
+        unaccepted: 0,
+        owes_answer: false,
         waiting: Vec::new(),
+        audio_dropped,
     };
     line.run().await;
 }
@@ -79,8 +96,6 @@ pub(super) async fn run<S: EngineService>(
 impl<S: EngineService> Line<S> {
     async fn run(mut self) {
         let service = S::SERVICE;
-        // The engine that the call believes to be in use: the first in the list, until it hears otherwise.
-        let mut believed = 0;
         while let Some(index) = self.next_candidate() {
             let mut in_use = match self.open(index).await {
                 Ok(Some(session)) => InUse { index, session, has_spoken: false },
@@ -90,11 +105,8 @@ impl<S: EngineService> Line<S> {
                     continue;
                 }
             };
-            let stop = match self.take_over(&mut in_use, believed).await {
-                Ok(()) => {
-                    believed = index;
-                    self.serve(&mut in_use).await
-                }
+            let stop = match self.take_over(&in_use).await {
+                Ok(()) => self.serve(&mut in_use).await,
                 Err(stop) => stop,
             };
             match stop {
@@ -133,44 +145,72 @@ impl<S: EngineService> Line<S> {
                 session = &mut opening => return session.map(Some),
                 work = self.work.recv() => match work {
                     None => return Ok(None),
-                    Some(work) => self.take(work),
+                    Some(work) => self.take(work)?,
                 },
             }
         }
     }
 
     /// Takes in work while there is no session.
-    fn take(&mut self, work: Work<S::Request>) {
+    fn take(&mut self, work: Work<S::Request>) -> Result<(), EngineError> {
         match work {
-            Work::Request(_) if S::REPEATED_BY_CALL && self.unaccepted => {}
-            Work::Request(request) => self.service.outgoing(request, &mut self.waiting),
-            // Another engine is being opened already.
-            Work::FailOver(_) => {}
-            Work::Accepted => self.unaccepted = false,
+            Work::Request(_) if self.is_for_another_engine() => {}
+            Work::Request(request) => {
+                self.service.outgoing(request, &mut self.waiting);
+                return self.keep_in_bounds();
+            }
+            // Answered when a session is open: the call's watchdog rests until then.
+            Work::FailOver(_) => self.owes_answer |= self.unaccepted == 0,
+            Work::Accepted => self.unaccepted = self.unaccepted.saturating_sub(1),
         }
-        if self.waiting.len() > WAITING {
-            self.waiting.remove(0);
+        Ok(())
+    }
+
+    fn keep_in_bounds(&mut self) -> Result<(), EngineError> {
+        let audio = self.waiting.iter().filter(|request| S::samples(request).is_some()).count();
+        if self.waiting.len() - audio > WAITING_COMMANDS {
+            self.waiting.clear();
+            return Err(EngineError::Late("no session was opened while commands piled up"));
         }
+        if audio > WAITING_AUDIO
+            && let Some((oldest, samples)) =
+                self.waiting.iter().enumerate().find_map(|(index, request)| Some((index, S::samples(request)?)))
+        {
+            self.waiting.remove(oldest);
+            self.audio_dropped.fetch_add(samples, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Whether requests that come now were given before the call knew of the engine in use, and will be given again.
+    fn is_for_another_engine(&self) -> bool {
+        S::REPEATED_BY_CALL && self.unaccepted > 0
     }
 
     /// Brings a new session to where the old one was, and tells the call.
-    async fn take_over(&mut self, in_use: &mut InUse<S>, believed: usize) -> Result<(), Stop> {
+    async fn take_over(&mut self, in_use: &InUse<S>) -> Result<(), Stop> {
         let mut first = std::mem::take(&mut self.waiting);
-        if in_use.index != believed {
-            let (from, to) = (&self.candidates[believed].name, &self.candidates[in_use.index].name);
+        let owes_answer = std::mem::take(&mut self.owes_answer);
+        if in_use.index != self.believed {
+            let (from, to) = (&self.candidates[self.believed].name, &self.candidates[in_use.index].name);
             info!(call = %self.start.call, service = %S::SERVICE, %from, %to, "engine switched");
             // Either the service knows what was given so far, or the call gives it again.
             first = self.service.replay();
-            self.unaccepted = true;
             let switched = Input::EngineSwitched { service: S::SERVICE, from: from.to_string(), to: to.to_string() };
-            if self.inputs.send(switched).await.is_err() {
-                return Err(Stop::CallOver);
-            }
+            self.tell(switched).await?;
+            self.believed = in_use.index;
+            self.unaccepted += 1;
+        } else if owes_answer {
+            self.tell(Input::EngineKept { service: S::SERVICE }).await?;
         }
         for request in first {
             give(in_use, request).await?;
         }
         Ok(())
+    }
+
+    async fn tell(&mut self, input: Input) -> Result<(), Stop> {
+        self.inputs.send(input).await.map_err(|_| Stop::CallOver)
     }
 
     async fn serve(&mut self, in_use: &mut InUse<S>) -> Stop {
@@ -179,7 +219,7 @@ impl<S: EngineService> Line<S> {
             tokio::select! {
                 work = self.work.recv() => match work {
                     None => return Stop::CallOver,
-                    Some(Work::Request(_)) if S::REPEATED_BY_CALL && self.unaccepted => {}
+                    Some(Work::Request(_)) if self.is_for_another_engine() => {}
                     Some(Work::Request(request)) => {
                         self.service.outgoing(request, &mut ready);
                         for request in ready.drain(..) {
@@ -188,14 +228,16 @@ impl<S: EngineService> Line<S> {
                             }
                         }
                     }
-                    Some(Work::Accepted) => self.unaccepted = false,
+                    Some(Work::Accepted) => self.unaccepted = self.unaccepted.saturating_sub(1),
+                    // The old engine was late. The call hears of the switch, which is the answer.
+                    Some(Work::FailOver(_)) if self.unaccepted > 0 => {}
                     Some(Work::FailOver(overdue)) => {
                         if self.has_alternative(in_use.index) {
                             return Stop::Failed(EngineError::Late(overdue));
                         }
                         debug!(call = %self.start.call, service = %S::SERVICE, "no other engine: the late one is kept");
-                        if self.inputs.send(Input::EngineKept { service: S::SERVICE }).await.is_err() {
-                            return Stop::CallOver;
+                        if let Err(stop) = self.tell(Input::EngineKept { service: S::SERVICE }).await {
+                            return stop;
                         }
                     }
                 },
@@ -203,8 +245,8 @@ impl<S: EngineService> Line<S> {
                     Some(Ok(event)) => {
                         self.has_spoken(in_use);
                         self.service.incoming(&event);
-                        if self.inputs.send(S::input(event)).await.is_err() {
-                            return Stop::CallOver;
+                        if let Err(stop) = self.tell(S::input(event)).await {
+                            return stop;
                         }
                     }
                     Some(Err(error)) => return Stop::Failed(error),

@@ -16,17 +16,19 @@ mod service;
 mod tests;
 
 use super::{Dialog, Recognizer, SessionStart, Synthesizer};
-use crate::call::{DialogCommand, Input, RecognizerCommand, Service, SynthesizerCommand};
+use crate::call::{CallId, DialogCommand, Input, RecognizerCommand, Service, SynthesizerCommand};
 use breaker::Breaker;
 use line::Work;
-use service::{DialogService, RecognitionService, SynthesisService};
+use service::{DialogService, EngineService, RecognitionService, SynthesisService};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
+use tracing::warn;
 
-/// Work that may wait for a line: five seconds of audio. Audio beyond is dropped and counted, commands wait.
+/// Work that may wait for a line: five seconds of audio. When full, audio is dropped and counted, and whoever gives a
+/// command waits; the line reads all the time, but for the second that an engine may take to accept a request.
 const QUEUE: usize = 256;
 
 /// An engine under its configured name, and how well it does. Clones share that knowledge.
@@ -73,6 +75,7 @@ pub struct CallEngines {
     synthesis: mpsc::Sender<Work<SynthesizerCommand>>,
     dialog: mpsc::Sender<Work<DialogCommand>>,
     audio_dropped: Arc<AtomicU64>,
+    call: CallId,
     lines: TaskTracker,
 }
 
@@ -99,25 +102,19 @@ impl CallEngines {
     /// Starts opening a session of the first engine of each service and returns at once; commands given meanwhile wait.
     /// What the engines say goes to `inputs`.
     pub fn open(engines: &EngineSet, start: SessionStart, inputs: mpsc::Sender<Input>) -> Self {
-        let lines = TaskTracker::new();
-        let (recognition, work) = mpsc::channel(QUEUE);
-        lines.spawn(line::run::<RecognitionService>(engines.recognizers.clone(), start.clone(), work, inputs.clone()));
-        let (synthesis, work) = mpsc::channel(QUEUE);
-        lines.spawn(line::run::<SynthesisService>(engines.synthesizers.clone(), start.clone(), work, inputs.clone()));
-        let (dialog, work) = mpsc::channel(QUEUE);
-        lines.spawn(line::run::<DialogService>(engines.dialogs.clone(), start, work, inputs));
+        let (lines, audio_dropped) = (TaskTracker::new(), Arc::default());
+        let call = start.call.clone();
+        let recognition =
+            open_line::<RecognitionService>(&engines.recognizers, &start, &inputs, &audio_dropped, &lines);
+        let synthesis = open_line::<SynthesisService>(&engines.synthesizers, &start, &inputs, &audio_dropped, &lines);
+        let dialog = open_line::<DialogService>(&engines.dialogs, &start, &inputs, &audio_dropped, &lines);
         lines.close();
-        Self { recognition, synthesis, dialog, audio_dropped: Arc::default(), lines }
+        Self { recognition, synthesis, dialog, audio_dropped, call, lines }
     }
 
     /// The entrance for caller audio.
     pub fn audio_sender(&self) -> AudioSender {
         AudioSender { recognition: self.recognition.clone(), dropped: Arc::clone(&self.audio_dropped) }
-    }
-
-    /// Samples of caller audio that the recogniser had no room for.
-    pub fn audio_dropped(&self) -> u64 {
-        self.audio_dropped.load(Ordering::Relaxed)
     }
 
     /// To the recogniser.
@@ -153,12 +150,31 @@ impl CallEngines {
         }
     }
 
-    /// Ends all sessions, politely if they let themselves be ended within a short while.
-    pub async fn close(self) {
-        let Self { recognition, synthesis, dialog, lines, .. } = self;
+    /// Ends all sessions, politely if they let themselves be ended within a short while. Returns, and logs if there are
+    /// any, how many samples of caller audio the recogniser had no room for.
+    pub async fn close(self) -> u64 {
+        let Self { recognition, synthesis, dialog, audio_dropped, call, lines } = self;
         drop((recognition, synthesis, dialog));
         lines.wait().await;
+        let samples = audio_dropped.load(Ordering::Relaxed);
+        if samples > 0 {
+            warn!(%call, samples, "the recogniser had no room for some of the caller's audio: dropped");
+        }
+        samples
     }
+}
+
+/// Starts the task of one service.
+fn open_line<S: EngineService>(
+    candidates: &[Candidate<S::Engine>],
+    start: &SessionStart,
+    inputs: &mpsc::Sender<Input>,
+    audio_dropped: &Arc<AtomicU64>,
+    lines: &TaskTracker,
+) -> mpsc::Sender<Work<S::Request>> {
+    let (sender, work) = mpsc::channel(QUEUE);
+    lines.spawn(line::run::<S>(candidates.to_vec(), start.clone(), work, inputs.clone(), Arc::clone(audio_dropped)));
+    sender
 }
 
 async fn give<T>(line: &mpsc::Sender<Work<T>>, work: Work<T>) {

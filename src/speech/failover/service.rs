@@ -28,6 +28,11 @@ pub(super) trait EngineService: Default + Send + 'static {
     /// Takes note of what the engine said.
     fn incoming(&mut self, _event: &Self::Event) {}
 
+    /// How much caller audio a request carries; `None` if it is a command.
+    fn samples(_request: &Self::Request) -> Option<u64> {
+        None
+    }
+
     /// What a new session needs first, to stand where the old one stood.
     fn replay(&self) -> Vec<Self::Request> {
         Vec::new()
@@ -131,6 +136,13 @@ impl EngineService for RecognitionService {
         }
     }
 
+    fn samples(request: &RecognizerRequest) -> Option<u64> {
+        match request {
+            RecognizerRequest::Audio { pcm, .. } => Some(pcm.len() as u64),
+            RecognizerRequest::Command(_) => None,
+        }
+    }
+
     fn replay(&self) -> Vec<RecognizerRequest> {
         let first = self.unfinished.iter().find_map(|command| match command {
             RecognizerCommand::BeginUtterance { start_sample, .. } => Some(*start_sample),
@@ -138,19 +150,37 @@ impl EngineService for RecognitionService {
         });
         // Without an open utterance one may be about to begin: its pre-roll has passed already.
         let first = first.unwrap_or(self.position - RECENT_SAMPLES);
-        let begins =
-            self.unfinished.iter().filter(|command| matches!(command, RecognizerCommand::BeginUtterance { .. }));
-        let audio = self.audio.iter().filter(|request| match request {
-            RecognizerRequest::Audio { start_sample, pcm } => start_sample + pcm.len() as i64 > first,
-            RecognizerRequest::Command(_) => false,
-        });
-        let held = self.held.as_ref().map(|(_, command)| command);
-        let ends = self
-            .unfinished
+        let end = |start_sample: i64, pcm: &[i16]| start_sample + pcm.len() as i64;
+        let mut audio = self
+            .audio
             .iter()
-            .filter(|command| matches!(command, RecognizerCommand::EndUtterance { .. }) && Some(*command) != held);
-        let command = |command: &RecognizerCommand| RecognizerRequest::Command(command.clone());
-        begins.map(command).chain(audio.cloned()).chain(ends.map(command)).collect()
+            .filter(|request| {
+                matches!(request, RecognizerRequest::Audio { start_sample, pcm } if end(*start_sample, pcm) > first)
+            })
+            .peekable();
+        let held = self.held.as_ref().map(|(_, command)| command);
+        let mut replay = Vec::with_capacity(self.audio.len() + self.unfinished.len());
+        // As it was the first time: a command comes when all audio before its position has been sent, and not much
+        // later.
+        for command in self.unfinished.iter().filter(|command| Some(*command) != held) {
+            while let Some(request) = audio.next_if(
+                |request| matches!(request, RecognizerRequest::Audio { start_sample, .. } if Some(*start_sample) < position_of(command)),
+            ) {
+                replay.push(request.clone());
+            }
+            replay.push(RecognizerRequest::Command(command.clone()));
+        }
+        replay.extend(audio.cloned());
+        replay
+    }
+}
+
+/// The sample before which all audio comes first; `None` if there is no such.
+const fn position_of(command: &RecognizerCommand) -> Option<i64> {
+    match command {
+        RecognizerCommand::BeginUtterance { start_sample, .. } => Some(*start_sample),
+        RecognizerCommand::EndUtterance { end_sample, .. } => Some(*end_sample),
+        RecognizerCommand::DiscardUtterance { .. } => None,
     }
 }
 

@@ -1,5 +1,5 @@
 //! Recognition on the wire. Endpointing is the call's, so the engine may only speak of utterances that were begun, and
-//! end those that were ended.
+//! give the final of those that were ended.
 
 use super::session::{Contract, Received, Recent, Sent};
 use super::{accepted, call_context};
@@ -45,6 +45,12 @@ impl Recognition {
         };
         let Some(utterance) = self.utterances.get(index) else { return Ok(Received::Nothing) };
         match stage {
+            // An engine with an endpointing of its own; the call goes by its own and would not hear the final.
+            Stage::Final if !self.sent.is_closed(index) => {
+                return Err(format!(
+                    "a final of utterance {index} before `end_utterance`: with `client` endpointing it comes after"
+                ));
+            }
             Stage::Final if utterance.is_final => return Err(format!("a second final of utterance {index}")),
             Stage::Partial | Stage::EagerFinal if utterance.is_final => {
                 return Err(format!("a partial hypothesis of utterance {index} after its final"));
@@ -207,7 +213,11 @@ mod tests {
             violation([heard(0, Final), ended(0), heard(0, Refined), ended(0)]),
             "a second `utterance_ended` for utterance 0"
         );
-        assert_eq!(violation([heard(1, Final), ended(1)]), "`utterance_ended` for utterance 1 before `end_utterance`");
+        assert_eq!(
+            violation([heard(1, Partial), heard(1, EagerFinal), heard(1, Final)]),
+            "a final of utterance 1 before `end_utterance`: with `client` endpointing it comes after"
+        );
+        assert_eq!(violation([ended(1)]), "`utterance_ended` for utterance 1 before `end_utterance`");
         assert_eq!(violation([ended(2)]), "`utterance_ended` for utterance 2, which was never begun");
     }
 

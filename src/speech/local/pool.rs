@@ -12,9 +12,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use tokio::sync::oneshot;
 
-/// Jobs that may wait for each thread. With jobs of about 100 ms the last one waits less than a second, within the
-/// time that a call gives its engines.
-const WAITING_PER_THREAD: usize = 8;
+/// New jobs that may wait, first come first served; one more is refused ([`PoolError::Busy`]). A session has at most
+/// one job at a time, so that this many sessions want something at once, and the last would wait far longer than its
+/// call does. Below that it is for the call to say how long is too long.
+const WAITING: usize = 256;
 
 /// The thread pool of `rten` (and so of `rayon`) that a job runs in; it has one thread, the one that runs the job.
 pub type JobThread = Arc<ThreadPool>;
@@ -24,8 +25,7 @@ type Job = Box<dyn FnOnce(&JobThread) + Send>;
 /// Whether a job may be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// It begins something: refused when too many jobs wait, so that a caller hears an apology or another engine
-    /// instead of a long silence.
+    /// It begins something: refused when absurdly many jobs wait.
     New,
     /// It continues what was begun, a reply in the middle: never refused. Everyone has at most one such job.
     Continuing,
@@ -129,7 +129,7 @@ impl InferencePool {
     fn submit(&self, admission: Admission, job: Job) -> Result<(), PoolError> {
         let mut state = self.queue.lock();
         let waiting = state.jobs.len();
-        if admission == Admission::New && waiting >= WAITING_PER_THREAD * self.threads {
+        if admission == Admission::New && waiting >= WAITING {
             return Err(PoolError::Busy { waiting, threads: self.threads });
         }
         state.jobs.push_back(job);
@@ -211,14 +211,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_burst_waits_and_is_served_in_the_order_of_its_coming() {
+        let pool = Arc::new(pool(1));
+        let release = occupy(&pool).await;
+        let (serve, served) = mpsc::channel();
+        let calls = (0..20).map(|call| {
+            let serve = serve.clone();
+            pool.run(Admission::New, move |_| serve.send(call).unwrap())
+        });
+        let calls = futures_util::future::join_all(calls);
+        drop(release);
+        assert_eq!(calls.await, [Ok(()); 20]);
+        assert_eq!(served.try_iter().collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
     async fn a_full_queue_refuses_new_work_at_once_but_lets_a_reply_go_on() {
         let pool = Arc::new(pool(1));
         let release = occupy(&pool).await;
-        for _ in 0..WAITING_PER_THREAD {
+        for _ in 0..WAITING {
             pool.submit(Admission::New, Box::new(|_| ())).unwrap();
         }
         let refused = pool.run(Admission::New, |_| ()).await;
-        assert_eq!(refused, Err(PoolError::Busy { waiting: WAITING_PER_THREAD, threads: 1 }));
+        assert_eq!(refused, Err(PoolError::Busy { waiting: WAITING, threads: 1 }));
         let going_on = pool.run(Admission::Continuing, |_| "done");
         drop(release);
         assert_eq!(going_on.await, Ok("done"));

@@ -16,15 +16,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Requests that wait for the session: more than a second of audio in frames of 20 ms.
+/// Requests that wait for the session: more than a second of audio in frames of 20 ms. When full the sender waits; a call
+/// takes an engine that lets it wait for a second as failed. The session reads at all times, except while its events wait.
 const REQUESTS: usize = 64;
-/// Events that wait for the call.
+/// Events that wait for the call. When full the session waits and reads no requests: nothing is lost.
 const EVENTS: usize = 16;
 /// The longest utterance. Of a longer one the end is understood.
 const LONGEST_UTTERANCE: Duration = Duration::from_secs(29);
 /// What is kept while nobody speaks: an utterance begins before it is noticed.
 const PRE_ROLL: Duration = Duration::from_secs(2);
-/// Utterances that may wait for their hypothesis; a caller who goes on for so long without an answer has none coming.
+/// Utterances that may wait for their hypothesis; a caller who goes on for so long without an answer has none coming. One
+/// more ends the session with an error, and the call takes its next engine.
 const WAITING_UTTERANCES: usize = 4;
 
 /// Whisper behind the trait of all recognisers.

@@ -3,42 +3,100 @@
 //! Each step (rhythm and melody of a sentence, then one chunk of audio after the other) is a job of its own, so that
 //! calls take turns on the pool's threads and a cancelled reply costs at most the chunk that is being computed.
 
+mod clauses;
 mod reply;
+#[cfg(test)]
+mod tests;
 
-use super::piper::{Phonemizer, Voice};
-use super::pool::InferencePool;
+use super::piper::{Latent, Phonemizer, Voice};
+use super::pool::{InferencePool, JobThread};
+use crate::audio::SampleRate;
 use crate::call::{ReplyId, SynthesizerCommand, SynthesizerEvent};
 use crate::speech::{EngineError, SessionStart, Synthesizer, SynthesizerSession};
 use async_trait::async_trait;
+use clauses::SpokenClauses;
 use futures_util::future::BoxFuture;
 use reply::{Reply, Speech, StepError};
 use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Commands that wait for the session.
+/// Commands that wait for the session. When full the sender waits; a call takes an engine that lets it wait for a second
+/// as failed.
 const COMMANDS: usize = 64;
-/// Events that wait for the call; further ones wait in the session, which computes nothing meanwhile.
+/// Events that wait for the call. When full, further ones wait in the session's outbox, and nothing is computed until that
+/// is empty.
 const EVENTS: usize = 64;
+/// Events in the outbox, which one step fills with at most a clause, from which on no command is read: each could add one.
+const OUTBOX: usize = 1024;
+/// Commands that wait for a step to end, because they are for the reply it works on. When full no further one is read, not
+/// even a cancel, until the step has ended, a fraction of a second later.
+const LATER: usize = 64;
+/// Replies that are not finished. A call has one at a time and cancels what it no longer wants; one more ends the session
+/// with an error, and the call takes its next engine.
+const REPLIES: usize = 16;
+/// Pieces of text of one reply that are not spoken yet: hours of speech. One more ends the session with an error.
+const CLAUSES: usize = 4096;
 
 /// Piper behind the trait of all synthesisers.
 #[derive(Debug)]
 pub struct LocalSynthesizer {
-    speaker: Arc<Speaker>,
+    speaker: Arc<dyn Speaker>,
     pool: Arc<InferencePool>,
+    spoken: Arc<SpokenClauses>,
 }
 
-/// What turns text into audio. Shared by all calls.
+/// What turns sentences into audio, on a thread of the pool. Shared by all calls.
+trait Speaker: fmt::Debug + Send + Sync {
+    /// Rate of the audio.
+    fn rate(&self) -> SampleRate;
+    /// The beginning of a sentence; `None` if there is nothing to say.
+    fn begin(&self, sentence: &str, thread: &JobThread) -> Result<Option<Begun>, StepError>;
+    /// The audio of some frames.
+    fn decode(&self, latent: &Latent, frames: Range<usize>, thread: &JobThread) -> Result<Vec<i16>, StepError>;
+}
+
+/// A sentence that has been begun: its latent, the chunks that are left, and the audio of the first.
+type Begun = (Latent, VecDeque<Range<usize>>, Vec<i16>);
+
 #[derive(Debug)]
-pub(super) struct Speaker {
-    pub(super) phonemizer: Phonemizer,
-    pub(super) voice: Voice,
+struct Piper {
+    phonemizer: Phonemizer,
+    voice: Voice,
+}
+
+impl Speaker for Piper {
+    fn rate(&self) -> SampleRate {
+        self.voice.rate()
+    }
+
+    fn begin(&self, sentence: &str, thread: &JobThread) -> Result<Option<Begun>, StepError> {
+        let phonemes = self.phonemizer.phonemes(sentence)?;
+        if phonemes.is_empty() {
+            return Ok(None);
+        }
+        let latent = self.voice.latent(&phonemes, thread)?;
+        let mut chunks: VecDeque<_> = latent.chunks().collect();
+        let Some(first) = chunks.pop_front() else { return Ok(None) };
+        let pcm = self.voice.decode(&latent, first, thread)?;
+        Ok(Some((latent, chunks, pcm)))
+    }
+
+    fn decode(&self, latent: &Latent, frames: Range<usize>, thread: &JobThread) -> Result<Vec<i16>, StepError> {
+        Ok(self.voice.decode(latent, frames, thread)?)
+    }
 }
 
 impl LocalSynthesizer {
     /// A synthesiser that computes on `pool`.
     pub fn new(phonemizer: Phonemizer, voice: Voice, pool: Arc<InferencePool>) -> Self {
-        Self { speaker: Arc::new(Speaker { phonemizer, voice }), pool }
+        Self::with_speaker(Arc::new(Piper { phonemizer, voice }), pool)
+    }
+
+    fn with_speaker(speaker: Arc<dyn Speaker>, pool: Arc<InferencePool>) -> Self {
+        Self { speaker, pool, spoken: Arc::default() }
     }
 }
 
@@ -50,7 +108,12 @@ impl Synthesizer for LocalSynthesizer {
         let (requests, incoming) = mpsc::channel(COMMANDS);
         let (outgoing, events) = mpsc::channel(EVENTS);
         let session = SessionState {
-            speech: Speech { speaker: Arc::clone(&self.speaker), pool: Arc::clone(&self.pool), rate: start.rate },
+            speech: Speech {
+                speaker: Arc::clone(&self.speaker),
+                pool: Arc::clone(&self.pool),
+                spoken: Arc::clone(&self.spoken),
+                rate: start.rate,
+            },
             replies: VecDeque::new(),
             outbox: VecDeque::new(),
             cancelled: None,
@@ -65,7 +128,7 @@ type Step = BoxFuture<'static, Result<(Reply, Vec<SynthesizerEvent>), StepError>
 
 struct SessionState {
     speech: Speech,
-    /// Those that are not finished, in order. The first one is missing while a step works on it.
+    /// Those that are not finished, in order; at most [`REPLIES`]. The first one is missing while a step works on it.
     replies: VecDeque<Reply>,
     /// Events that the channel had no room for yet.
     outbox: VecDeque<SynthesizerEvent>,
@@ -77,7 +140,7 @@ struct SessionState {
 struct Running {
     reply: ReplyId,
     step: Step,
-    /// Commands for the reply that came meanwhile.
+    /// Commands for the reply that came meanwhile; at most [`LATER`].
     later: Vec<SynthesizerCommand>,
 }
 
@@ -100,25 +163,39 @@ impl SessionState {
             }
             tokio::select! {
                 biased;
-                command = commands.recv(), if !finishing => match command {
-                    Some(command) => self.accept(command, &mut running),
-                    None => finishing = true,
-                },
+                command = commands.recv(), if !finishing && self.has_room(running.as_ref()) => {
+                    let accepted = match command {
+                        Some(command) => self.accept(command, &mut running),
+                        None => {
+                            finishing = true;
+                            Ok(())
+                        }
+                    };
+                    if let Err(error) = accepted {
+                        return end(&events, error).await;
+                    }
+                }
                 permit = events.reserve(), if !self.outbox.is_empty() => match (permit, self.outbox.pop_front()) {
                     (Ok(permit), Some(event)) => permit.send(Ok(event)),
                     _ => return,
                 },
                 () = events.closed() => return,
-                (later, result) = next(&mut running) => match result {
-                    Ok((reply, made)) => self.finish_step(reply, made, later),
-                    Err(error) => {
-                        // Whoever closed the channel knows that the session is over.
-                        let _ = events.send(Err(super::local_error(error))).await;
-                        return;
+                (later, result) = next(&mut running) => {
+                    let finished = match result {
+                        Ok((reply, made)) => self.finish_step(reply, made, later),
+                        Err(error) => Err(super::local_error(error)),
+                    };
+                    if let Err(error) = finished {
+                        return end(&events, error).await;
                     }
-                },
+                }
             }
         }
+    }
+
+    /// Whether a further command can be taken in.
+    fn has_room(&self, running: Option<&Running>) -> bool {
+        self.outbox.len() < OUTBOX && running.is_none_or(|running| running.later.len() < LATER)
     }
 
     /// Begins the next step of the first reply that has something to do.
@@ -128,17 +205,20 @@ impl SessionState {
         Some(Running { reply: reply.id(), step: Box::pin(reply.step(self.speech.clone())), later: Vec::new() })
     }
 
-    fn finish_step(&mut self, reply: Reply, made: Vec<SynthesizerEvent>, later: Vec<SynthesizerCommand>) {
+    fn finish_step(
+        &mut self,
+        reply: Reply,
+        made: Vec<SynthesizerEvent>,
+        later: Vec<SynthesizerCommand>,
+    ) -> Result<(), EngineError> {
         self.outbox.extend(made);
         if !reply.is_done() {
             self.replies.push_front(reply);
         }
-        for command in later {
-            self.apply(command);
-        }
+        later.into_iter().try_for_each(|command| self.apply(command))
     }
 
-    fn accept(&mut self, command: SynthesizerCommand, running: &mut Option<Running>) {
+    fn accept(&mut self, command: SynthesizerCommand, running: &mut Option<Running>) -> Result<(), EngineError> {
         let of = reply_of(&command);
         match (running.as_mut().filter(|running| running.reply == of), command) {
             (at_work, SynthesizerCommand::Cancel { reply, .. }) => {
@@ -149,29 +229,42 @@ impl SessionState {
                 self.cancel(reply);
             }
             (Some(running), command) => running.later.push(command),
-            (None, command) => self.apply(command),
+            (None, command) => return self.apply(command),
         }
+        Ok(())
     }
 
     /// Takes in a command for a reply on which no step works.
-    fn apply(&mut self, command: SynthesizerCommand) {
+    fn apply(&mut self, command: SynthesizerCommand) -> Result<(), EngineError> {
         match command {
             SynthesizerCommand::Text { reply, .. } | SynthesizerCommand::Flush { reply }
                 if self.cancelled == Some(reply) => {}
-            SynthesizerCommand::Text { reply, text } => self.reply(reply).push_text(text),
-            SynthesizerCommand::Flush { reply } => self.reply(reply).flush(),
+            SynthesizerCommand::Text { reply, text } => {
+                let reply = self.reply(reply)?;
+                if reply.clauses_left() >= CLAUSES {
+                    return Err(EngineError::Local(format!("{CLAUSES} pieces of text wait to be spoken in one reply")));
+                }
+                reply.push_text(text);
+            }
+            SynthesizerCommand::Flush { reply } => self.reply(reply)?.flush(),
             // The bounded channel of events is back-pressure enough for a reply of some sentences.
             SynthesizerCommand::Playback { .. } => {}
             SynthesizerCommand::Cancel { reply, .. } => self.cancel(reply),
         }
+        Ok(())
     }
 
-    fn reply(&mut self, id: ReplyId) -> &mut Reply {
-        let index = self.replies.iter().position(|reply| reply.id() == id).unwrap_or_else(|| {
+    /// The reply of this id, which may be a new one.
+    fn reply(&mut self, id: ReplyId) -> Result<&mut Reply, EngineError> {
+        let known = self.replies.iter().position(|reply| reply.id() == id);
+        if known.is_none() {
+            if self.replies.len() >= REPLIES {
+                return Err(EngineError::Local(format!("{REPLIES} replies wait to be spoken")));
+            }
             self.replies.push_back(Reply::new(id));
-            self.replies.len() - 1
-        });
-        &mut self.replies[index]
+        }
+        let index = known.unwrap_or(self.replies.len() - 1);
+        Ok(&mut self.replies[index])
     }
 
     fn cancel(&mut self, id: ReplyId) {
@@ -180,6 +273,12 @@ impl SessionState {
         self.outbox.retain(|event| reply_of_event(event) != id);
         self.outbox.push_back(SynthesizerEvent::Cancelled { reply: id });
     }
+}
+
+/// Ends the session with an error.
+async fn end(events: &mpsc::Sender<Result<SynthesizerEvent, EngineError>>, error: EngineError) {
+    // Whoever closed the channel knows that the session is over.
+    let _ = events.send(Err(error)).await;
 }
 
 /// The result of the step, with the commands that came meanwhile; never, if there is none.

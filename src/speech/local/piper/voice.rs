@@ -101,6 +101,12 @@ impl fmt::Debug for Latent {
 }
 
 impl Latent {
+    /// One without any meaning, for speakers of tests.
+    #[cfg(test)]
+    pub(crate) fn blank(frames: usize) -> Self {
+        Self { values: NdTensor::zeros([1, 1, frames]) }
+    }
+
     fn frames(&self) -> usize {
         self.values.size(2)
     }

@@ -1,6 +1,7 @@
 //! One reply on its way from text to audio.
 
 use super::Speaker;
+use super::clauses::{Found, Recording, SpokenClauses};
 use crate::audio::{Resampler, SampleRate};
 use crate::call::{ReplyId, SynthesizerEvent};
 use crate::speech::local::piper::{Latent, PhonemeError, PiperError, sentences};
@@ -21,8 +22,10 @@ const SOUND: u16 = 328;
 /// What every step needs.
 #[derive(Clone)]
 pub(super) struct Speech {
-    pub(super) speaker: Arc<Speaker>,
+    pub(super) speaker: Arc<dyn Speaker>,
     pub(super) pool: Arc<InferencePool>,
+    /// What was spoken before, by all calls.
+    pub(super) spoken: Arc<SpokenClauses>,
     /// Rate of the call.
     pub(super) rate: SampleRate,
 }
@@ -57,8 +60,21 @@ pub(super) struct Reply {
 /// A stretch of text as it was sent; the sentences that are left of it.
 #[derive(Debug)]
 struct Clause {
+    text: String,
     sentences: VecDeque<String>,
     characters: usize,
+    /// It was begun, so that it is too late to look whether it was spoken before.
+    begun: bool,
+    /// What has been made of it, if it is to be kept.
+    recording: Option<Recording>,
+}
+
+impl Clause {
+    fn new(text: String) -> Self {
+        let sentences = sentences(&text).map(str::to_owned).collect();
+        let characters = text.chars().count();
+        Self { text, sentences, characters, begun: false, recording: None }
+    }
 }
 
 #[derive(Debug)]
@@ -80,8 +96,12 @@ impl Reply {
     }
 
     pub(super) fn push_text(&mut self, text: String) {
-        let sentences = sentences(&text).map(str::to_owned).collect();
-        self.clauses.push_back(Clause { sentences, characters: text.chars().count() });
+        self.clauses.push_back(Clause::new(text));
+    }
+
+    /// Pieces of text of which something is left to be spoken.
+    pub(super) fn clauses_left(&self) -> usize {
+        self.clauses.len()
     }
 
     pub(super) fn flush(&mut self) {
@@ -98,16 +118,34 @@ impl Reply {
         self.done
     }
 
-    /// Takes the reply one job further; returns it with what is to be sent.
+    /// Takes the reply one job further, or a whole clause if it was spoken before; returns it with what is to be sent.
     pub(super) async fn step(mut self, speech: Speech) -> Result<(Self, Vec<SynthesizerEvent>), StepError> {
         let mut events = Vec::new();
         if let Some(speaking) = self.speaking.take() {
             self.decode(speaking, &speech, &mut events).await?;
-        } else if let Some(sentence) = self.clauses.front_mut().and_then(|clause| clause.sentences.pop_front()) {
-            self.begin_sentence(sentence, &speech, &mut events).await?;
+        } else {
+            self.begin_clause(&speech, &mut events).await;
+            if let Some(sentence) = self.clauses.front_mut().and_then(|clause| clause.sentences.pop_front()) {
+                self.begin_sentence(sentence, &speech, &mut events).await?;
+            }
         }
         self.end_clauses(&mut events);
         Ok((self, events))
+    }
+
+    /// Gives out the next clause if it was spoken before, or sees to it that it is kept for the next time.
+    async fn begin_clause(&mut self, speech: &Speech, events: &mut Vec<SynthesizerEvent>) {
+        let next = self.clauses.front_mut().filter(|clause| !clause.begun && !clause.sentences.is_empty());
+        let Some(clause) = next else { return };
+        clause.begun = true;
+        match speech.spoken.find(&clause.text, speech.rate).await {
+            Found::Spoken(pcm) => {
+                clause.sentences.clear();
+                self.emit(&pcm, speech.rate, events);
+            }
+            Found::Missing(recording) => clause.recording = Some(recording),
+            Found::Late => {}
+        }
     }
 
     /// Rhythm and melody of the next sentence, and its first chunk in the same job, so that the first sound waits once.
@@ -121,9 +159,9 @@ impl Reply {
         // late.
         let admission = if self.position == 0 { Admission::New } else { Admission::Continuing };
         let speaker = Arc::clone(&speech.speaker);
-        let begun = speech.pool.run(admission, move |thread| begin(&speaker, &sentence, thread)).await??;
+        let begun = speech.pool.run(admission, move |thread| speaker.begin(&sentence, thread)).await??;
         if let Some((latent, chunks, pcm)) = begun {
-            let resampler = Resampler::new(speech.speaker.voice.rate(), speech.rate);
+            let resampler = Resampler::new(speech.speaker.rate(), speech.rate);
             let speaking = Speaking { latent: Arc::new(latent), chunks, resampler, leading: true };
             self.give_out(speaking, pcm, speech.rate, events);
         }
@@ -139,14 +177,14 @@ impl Reply {
     ) -> Result<(), StepError> {
         if let Some(frames) = speaking.chunks.pop_front() {
             let (speaker, latent) = (Arc::clone(&speech.speaker), Arc::clone(&speaking.latent));
-            let job = move |thread: &JobThread| speaker.voice.decode(&latent, frames, thread);
+            let job = move |thread: &JobThread| speaker.decode(&latent, frames, thread);
             let pcm = speech.pool.run(Admission::Continuing, job).await??;
             self.give_out(speaking, pcm, speech.rate, events);
         }
         Ok(())
     }
 
-    /// Resamples what was decoded and cuts it into pieces. The sentence is over when it has no chunk left.
+    /// Resamples what was decoded and gives it out. The sentence is over when it has no chunk left.
     fn give_out(
         &mut self,
         mut speaking: Speaking,
@@ -166,7 +204,15 @@ impl Reply {
         } else {
             self.speaking = Some(speaking);
         }
-        for piece in resampled.chunks(rate.samples_in(PIECE) as usize) {
+        if let Some(clause) = self.clauses.front_mut() {
+            clause.recording = clause.recording.take().and_then(|recording| recording.push(&resampled));
+        }
+        self.emit(&resampled, rate, events);
+    }
+
+    /// Cuts audio into pieces.
+    fn emit(&mut self, pcm: &[i16], rate: SampleRate, events: &mut Vec<SynthesizerEvent>) {
+        for piece in pcm.chunks(rate.samples_in(PIECE) as usize) {
             events.push(SynthesizerEvent::Audio { reply: self.id, start_sample: self.position, pcm: piece.to_vec() });
             self.position += piece.len() as i64;
         }
@@ -179,6 +225,9 @@ impl Reply {
         }
         while let Some(clause) = self.clauses.pop_front_if(|clause| clause.sentences.is_empty()) {
             self.spoken += clause.characters;
+            if let Some(recording) = clause.recording {
+                recording.finish();
+            }
             events.push(SynthesizerEvent::Mark { reply: self.id, text_end: self.spoken, sample: self.position });
         }
         if self.clauses.is_empty() && self.flushed {
@@ -186,22 +235,6 @@ impl Reply {
             events.push(SynthesizerEvent::Done { reply: self.id });
         }
     }
-}
-
-/// A sentence that has been begun: its latent, the chunks that are left, and the audio of the first.
-type Begun = (Latent, VecDeque<Range<usize>>, Vec<i16>);
-
-/// `None` if there is nothing to say.
-fn begin(speaker: &Speaker, sentence: &str, thread: &JobThread) -> Result<Option<Begun>, StepError> {
-    let phonemes = speaker.phonemizer.phonemes(sentence)?;
-    if phonemes.is_empty() {
-        return Ok(None);
-    }
-    let latent = speaker.voice.latent(&phonemes, thread)?;
-    let mut chunks: VecDeque<_> = latent.chunks().collect();
-    let Some(first) = chunks.pop_front() else { return Ok(None) };
-    let pcm = speaker.voice.decode(&latent, first, thread)?;
-    Ok(Some((latent, chunks, pcm)))
 }
 
 /// `pcm` from `kept` samples before its first sound; all of it if there is none.
@@ -227,8 +260,9 @@ mod tests {
     fn a_reply_without_sound_is_marked_and_done() {
         let mut reply = Reply::new(ReplyId(7));
         assert!(!reply.has_work());
-        reply.clauses.push_back(Clause { sentences: VecDeque::new(), characters: 4 });
-        reply.clauses.push_back(Clause { sentences: VecDeque::new(), characters: 3 });
+        for text in ["mute", "too"] {
+            reply.clauses.push_back(Clause { sentences: VecDeque::new(), ..Clause::new(text.into()) });
+        }
         reply.flush();
         assert!(reply.has_work());
         let mut events = Vec::new();
