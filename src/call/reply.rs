@@ -5,7 +5,7 @@ use super::engines::{DialogAction, DialogCommand};
 use super::event::Timeline;
 use super::heard::Alignment;
 use super::ids::{ReplyId, UtteranceIndex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Where the text of a reply stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub(super) struct Reply {
     pub(super) action: Option<DialogAction>,
     text: String,
     text_state: Text,
+    /// Since when it could be heard, if the caller did not speak.
+    held_since: Option<Instant>,
     /// Bytes of `text` that the synthesiser was given.
     sent: usize,
     /// Samples that the synthesiser has delivered.
@@ -59,6 +61,7 @@ impl Reply {
             action: None,
             text: String::new(),
             text_state: Text::Open,
+            held_since: None,
             sent: 0,
             received: 0,
             audio_complete: false,
@@ -114,6 +117,11 @@ impl Reply {
             self.text_state = Text::Flushed;
         }
         due
+    }
+
+    /// Its first audio is there and is held back: for how long so far.
+    pub(super) fn hold(&mut self, now: Instant) -> Duration {
+        now.saturating_duration_since(*self.held_since.get_or_insert(now))
     }
 
     /// Whether anything of it was given to the synthesiser.

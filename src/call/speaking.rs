@@ -14,6 +14,10 @@ use std::time::{Duration, Instant};
 /// Text is held back while so much audio waits to be played: a barge-in would only throw it away, and it bounds memory.
 const ENOUGH_AUDIO: Duration = Duration::from_secs(8);
 
+/// A reply that is ready waits at most so long for a caller who goes on. Long enough for somebody who only took breath;
+/// short enough for a caller whose music, television or bad line never falls silent.
+const MAX_HOLD: Duration = Duration::from_secs(5);
+
 /// The synthesiser is told how far the caller has heard about this often.
 const PLAYBACK_REPORT: Duration = Duration::from_secs(1);
 
@@ -55,8 +59,7 @@ impl Call {
 
     /// Fills a frame for the caller.
     pub(super) fn speak(&mut self, out: &mut [i16], now: Instant) {
-        // A reply does not begin while the caller speaks: if there are words in what is said, they supersede it.
-        if (self.open.is_some() || !self.awaited.is_empty()) && !self.is_speaking() {
+        if self.is_held(now) {
             return self.playout.hold(out);
         }
         let played = self.playout.frame(out);
@@ -64,11 +67,26 @@ impl Call {
         if played > 0 && reply.timeline.first_packet.is_none() {
             reply.timeline.first_packet = Some(now);
             let reply = reply.id;
+            if let Some(open) = &mut self.open {
+                open.may_barge_in = false;
+            }
             self.report(CallEvent::ReplyStarted { reply });
         }
         self.report_playback();
         self.feed_synthesizer(now);
         self.finish_if_complete(now);
+    }
+
+    /// A reply does not begin while the caller speaks: if there are words in what is said, they supersede it. But a sound
+    /// that never ends must not silence the bot.
+    fn is_held(&mut self, now: Instant) -> bool {
+        if self.is_speaking() || self.open.is_none() && self.awaited.is_empty() {
+            return false;
+        }
+        match &mut self.reply {
+            Some(reply) if self.playout.queued() > 0 => reply.hold(now) < MAX_HOLD,
+            _ => true,
+        }
     }
 
     fn report_playback(&mut self) {
