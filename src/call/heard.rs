@@ -19,14 +19,22 @@ impl Alignment {
         }
     }
 
+    /// What follows belongs to another voice, which begins with this character at this sample: marks of the one before
+    /// that lie beyond are forgotten.
+    pub(super) fn restart(&mut self, text_end: usize, sample: i64) {
+        self.marks.retain(|mark| mark.0 <= text_end && mark.1 <= sample);
+        self.mark(text_end, sample);
+    }
+
     /// The last mark: characters and sample, (0, 0) before the first.
-    pub(super) fn last(&self) -> (usize, i64) {
+    fn last(&self) -> (usize, i64) {
         self.marks.last().copied().unwrap_or((0, 0))
     }
 
     /// The last mark at or before `sample`.
     pub(super) fn last_before(&self, sample: i64) -> (usize, i64) {
-        self.marks.iter().copied().take_while(|mark| mark.1 <= sample).last().unwrap_or((0, 0))
+        let after = self.marks.partition_point(|mark| mark.1 <= sample);
+        after.checked_sub(1).map_or((0, 0), |last| self.marks[last])
     }
 
     /// The part of `text` that has been heard after `played` samples at `hz`, cut between words.
@@ -38,7 +46,7 @@ impl Alignment {
             Some((text_to, sample_to)) => (text_to - text_from) as f64 * into / (sample_to - sample_from) as f64,
             None => into / f64::from(hz) * CHARACTERS_A_SECOND,
         };
-        cut_between_words(text, text_from + characters as usize)
+        cut_between_words(text, text_from.saturating_add(characters as usize))
     }
 }
 

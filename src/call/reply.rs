@@ -32,6 +32,8 @@ pub(super) struct Reply {
     held_since: Option<Instant>,
     /// Bytes of `text` that the synthesiser was given.
     sent: usize,
+    /// Clauses that the synthesiser was given since its last audio.
+    clauses_ahead: u32,
     /// Samples that the synthesiser has delivered.
     received: i64,
     audio_complete: bool,
@@ -63,6 +65,7 @@ impl Reply {
             text_state: Text::Open,
             held_since: None,
             sent: 0,
+            clauses_ahead: 0,
             received: 0,
             audio_complete: false,
             alignment: Alignment::default(),
@@ -107,6 +110,7 @@ impl Reply {
         }
         let clause = rest[..length].to_owned();
         self.sent += length;
+        self.clauses_ahead += u32::from(!clause.trim().is_empty());
         if clause.trim().is_empty() { None } else { Some(clause) }
     }
 
@@ -132,12 +136,13 @@ impl Reply {
     /// Audio of so many samples has come.
     pub(super) fn audio(&mut self, samples: usize, now: Instant) {
         self.timeline.first_audio.get_or_insert(now);
+        self.clauses_ahead = 0;
         self.received += samples as i64;
     }
 
-    /// Position in this reply of a position in the synthesiser's session.
-    pub(super) fn position_of(&self, sample: i64) -> i64 {
-        self.session_origin.1 + sample
+    /// Position in the synthesiser's session of a position in this reply.
+    pub(super) fn session_position(&self, position: i64) -> i64 {
+        (position - self.session_origin.1).max(0)
     }
 
     /// Samples that the synthesiser has delivered.
@@ -145,8 +150,16 @@ impl Reply {
         self.received
     }
 
-    pub(super) fn mark(&mut self, text_end: usize, sample: i64) {
-        self.alignment.mark(self.session_origin.0 + text_end, self.position_of(sample));
+    /// A mark of the session in use. One that is more than `tolerance` samples ahead of its audio is not believed:
+    /// `false`.
+    pub(super) fn mark(&mut self, text_end: usize, sample: i64, tolerance: i64) -> bool {
+        let (characters, origin) = self.session_origin;
+        let position = origin.saturating_add(sample);
+        let believable = sample >= 0 && position <= self.received.saturating_add(tolerance);
+        if believable {
+            self.alignment.mark(characters.saturating_add(text_end), position);
+        }
+        believable
     }
 
     pub(super) fn complete_audio(&mut self) {
@@ -164,9 +177,9 @@ impl Reply {
     }
 
     /// Whether the synthesiser is the one to wait for when nothing is left to play: it has all the text, or it was
-    /// given the first clause and has not made a sound.
+    /// given a clause and has not made a sound since.
     pub(super) fn waits_for_audio(&self) -> bool {
-        !self.audio_complete && (self.text_state == Text::Flushed || self.is_being_synthesized() && self.received == 0)
+        !self.audio_complete && (self.text_state == Text::Flushed || self.clauses_ahead > 0)
     }
 
     /// What the caller has heard of it.
@@ -177,7 +190,8 @@ impl Reply {
     /// Another synthesiser goes on from the last clause that the old one finished. Returns the position at which its
     /// audio will be appended; what was received beyond that must not be played.
     pub(super) fn restart_synthesis(&mut self, played: i64, hz: u32) -> i64 {
-        let (characters, sample) = self.alignment.last();
+        // A mark may be ahead of its audio: what was not received was not spoken.
+        let (characters, sample) = self.alignment.last_before(self.received);
         // If the caller has heard more than the last finished clause, the new voice goes on with the next word.
         let (characters, sample) = if played > sample {
             (self.alignment.heard(&self.text, played, hz).chars().count(), played)
@@ -185,8 +199,10 @@ impl Reply {
             (characters, sample)
         };
         self.sent = self.text.char_indices().nth(characters).map_or(self.text.len(), |(at, _)| at);
+        self.alignment.restart(characters, sample);
         self.session_origin = (characters, sample);
         self.received = sample;
+        self.clauses_ahead = 0;
         self.audio_complete = false;
         if self.text_state == Text::Flushed {
             self.text_state = Text::Complete;

@@ -18,6 +18,9 @@ const ENOUGH_AUDIO: Duration = Duration::from_secs(8);
 /// short enough for a caller whose music, television or bad line never falls silent.
 const MAX_HOLD: Duration = Duration::from_secs(5);
 
+/// A mark may be so far ahead of its audio.
+const MARK_TOLERANCE: Duration = Duration::from_secs(1);
+
 /// The synthesiser is told how far the caller has heard about this often.
 const PLAYBACK_REPORT: Duration = Duration::from_secs(1);
 
@@ -94,7 +97,7 @@ impl Call {
         let played_sample = self.playout.played();
         if played_sample - self.playback_reported >= self.settings.rate.samples_in(PLAYBACK_REPORT) {
             self.playback_reported = played_sample;
-            let reply = reply.id;
+            let (reply, played_sample) = (reply.id, reply.session_position(played_sample));
             self.outputs.push_back(Output::Synthesizer(SynthesizerCommand::Playback { reply, played_sample }));
         }
     }
@@ -165,7 +168,11 @@ impl Call {
                     self.report(CallEvent::PlayoutOverflow { reply: id, samples: dropped });
                 }
             }
-            SynthesizerEvent::Mark { text_end, sample, .. } => reply.mark(text_end, sample),
+            SynthesizerEvent::Mark { text_end, sample, .. } => {
+                if !reply.mark(text_end, sample, self.settings.rate.samples_in(MARK_TOLERANCE)) {
+                    self.report_stale(Service::Synthesis);
+                }
+            }
             SynthesizerEvent::Done { .. } => reply.complete_audio(),
             SynthesizerEvent::Cancelled { .. } => {}
         }
@@ -200,7 +207,9 @@ impl Call {
         }
         let played_sample = self.playout.stop();
         if reply.is_being_synthesized() {
-            self.outputs.push_back(Output::Synthesizer(SynthesizerCommand::Cancel { reply: reply.id, played_sample }));
+            let cancel =
+                SynthesizerCommand::Cancel { reply: reply.id, played_sample: reply.session_position(played_sample) };
+            self.outputs.push_back(Output::Synthesizer(cancel));
         }
         let heard_text = reply.heard_text(played_sample, self.settings.rate.hz()).to_owned();
         self.outputs.push_back(Output::Dialog(DialogCommand::Interrupt { reply: reply.id, heard_text, played_sample }));
