@@ -3,6 +3,9 @@
 /// Speech runs at about so many characters a second; used only where nothing better is known.
 const CHARACTERS_A_SECOND: f64 = 15.0;
 
+/// Marks of one reply that are kept: one a word for half an hour. Beyond that the newest takes the place of the one before.
+const MAX_MARKS: usize = 4096;
+
 /// What ties the text of a reply to its audio.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Alignment {
@@ -15,6 +18,9 @@ impl Alignment {
     pub(super) fn mark(&mut self, text_end: usize, sample: i64) {
         let (last_text, last_sample) = self.last();
         if text_end >= last_text && sample >= last_sample {
+            if self.marks.len() == MAX_MARKS {
+                self.marks.pop();
+            }
             self.marks.push((text_end, sample));
         }
     }
@@ -98,6 +104,16 @@ mod tests {
         let mut alignment = Alignment::default();
         alignment.mark(7, 1000);
         assert_eq!(alignment.heard("Привет всем", 1000, 8000), "Привет");
+    }
+
+    #[test]
+    fn marks_without_end_take_no_room_without_end_and_the_last_one_counts() {
+        let mut alignment = Alignment::default();
+        for n in 0..100_000 {
+            alignment.mark(n, n as i64);
+        }
+        assert_eq!(alignment.marks.len(), MAX_MARKS);
+        assert_eq!(alignment.last(), (99_999, 99_999));
     }
 
     #[test]

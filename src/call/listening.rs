@@ -36,8 +36,8 @@ pub(super) struct AwaitedFinal {
     speech_end: Instant,
     endpoint: Instant,
     end: SegmentEnd,
-    /// Final text so far; a recogniser may give it in pieces.
-    text: String,
+    /// The final text, once it has come.
+    text: Option<String>,
 }
 
 impl Call {
@@ -99,7 +99,7 @@ impl Call {
             speech_end: now.checked_sub(silence).unwrap_or(now),
             endpoint: now,
             end,
-            text: String::new(),
+            text: None,
         });
         self.outputs.push_back(Output::Recognizer(RecognizerCommand::EndUtterance { utterance, end_sample }));
         self.report(CallEvent::Endpoint { utterance });
@@ -111,10 +111,11 @@ impl Call {
             RecognizerEvent::Hypothesis { utterance, stage: Stage::Final, text, .. } => {
                 let awaited = self.awaited.iter_mut().find(|awaited| awaited.utterance == utterance);
                 let Some(awaited) = awaited else { return self.report_stale(Service::Recognition) };
-                if !awaited.text.is_empty() && !text.trim().is_empty() {
-                    awaited.text.push(' ');
+                // A final never changes: the first one stands.
+                if awaited.text.is_some() {
+                    return self.report_stale(Service::Recognition);
                 }
-                awaited.text.push_str(text.trim());
+                awaited.text = Some(text.trim().to_owned());
             }
             // Partial and eager hypotheses change nothing yet: the end of the utterance is ours to decide.
             RecognizerEvent::Hypothesis { .. } => {}
@@ -132,11 +133,12 @@ impl Call {
     }
 
     fn caller_said(&mut self, said: AwaitedFinal, now: Instant) {
-        self.report(CallEvent::CallerSaid { utterance: said.utterance, text: said.text.clone() });
+        let text = said.text.unwrap_or_default();
+        self.report(CallEvent::CallerSaid { utterance: said.utterance, text: text.clone() });
         if self.phase != Phase::Conversing {
             return;
         }
-        if said.text.is_empty() {
+        if text.is_empty() {
             return match said.end {
                 SegmentEnd::Silence => self.nothing_recognized(now),
                 SegmentEnd::MaxLength => self.only_noise(now),
@@ -145,7 +147,7 @@ impl Call {
         self.caller_is_there();
         self.stop_reply(ReplyEnd::BargedIn, now);
         let reply = self.next_reply;
-        let question = DialogCommand::UserTurn { utterance: said.utterance, text: said.text, reply };
+        let question = DialogCommand::UserTurn { utterance: said.utterance, text, reply };
         self.ask(Some(said.utterance), question, now);
         if let Some(reply) = &mut self.reply {
             reply.timeline.speech_end = Some(said.speech_end);

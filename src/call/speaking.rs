@@ -29,8 +29,9 @@ impl Call {
     pub(super) fn open_conversation(&mut self, now: Instant) {
         if let Some(greeting) = self.settings.greeting.clone() {
             let mut reply = Reply::new(self.take_reply_id(), None, None);
-            reply.append(&greeting, now);
+            let dropped = reply.append(&greeting, now);
             reply.complete_text();
+            self.report_text_overflow(reply.id, dropped);
             self.reply = Some(reply);
             self.feed_synthesizer(now);
         } else {
@@ -126,7 +127,8 @@ impl Call {
         };
         match event {
             DialogEvent::Text { delta, .. } => {
-                reply.append(&delta, now);
+                let dropped = reply.append(&delta, now);
+                self.report_text_overflow(id, dropped);
                 self.patience.restore(Service::Dialog);
                 self.timers.stop(Timer::TextOverdue);
                 self.expect_text(now);
@@ -140,6 +142,12 @@ impl Call {
         }
         self.feed_synthesizer(now);
         self.finish_if_complete(now);
+    }
+
+    fn report_text_overflow(&mut self, reply: ReplyId, dropped: usize) {
+        if dropped > 0 {
+            self.report(CallEvent::TextOverflow { reply, bytes: dropped });
+        }
     }
 
     pub(super) fn synthesizer_event(&mut self, event: SynthesizerEvent, now: Instant) {
@@ -173,7 +181,9 @@ impl Call {
                     self.report_stale(Service::Synthesis);
                 }
             }
-            SynthesizerEvent::Done { .. } => reply.complete_audio(),
+            SynthesizerEvent::Done { .. } if reply.is_flushed() => reply.complete_audio(),
+            // More text is to come: it cannot be done.
+            SynthesizerEvent::Done { .. } => self.report_stale(Service::Synthesis),
             SynthesizerEvent::Cancelled { .. } => {}
         }
         self.feed_synthesizer(now);

@@ -96,7 +96,7 @@ fn noises_that_follow_at_once_are_not_passed_over_for_ever() {
     let engines = Engines { final_after: Some(ms(800)), answers: [says("Sorry?")].into(), ..Engines::default() };
     let mut driver = Driver::connected(settings(), engines);
     driver.run_until("end of the greeting", |driver| driver.reply_ended(0));
-    for _ in 0..10 {
+    for _ in 0..14 {
         driver.speak(ms(2000));
         driver.run(ms(700));
     }
