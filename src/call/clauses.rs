@@ -3,8 +3,9 @@
 /// A comma ends a clause only after so many characters: shorter pieces sound chopped.
 const COMMA_FROM: usize = 24;
 
-/// Without any punctuation a clause is cut at the last space before so many characters.
-const LONGEST: usize = 160;
+/// Without any punctuation a clause is cut at the last space before so many characters, without any space just there.
+/// No more than that (and the white space after it) is looked at.
+pub(super) const LONGEST: usize = 160;
 
 /// The length in bytes of the first clause of `text`, its trailing white space included; 0 if it is not complete yet.
 ///
@@ -34,10 +35,8 @@ pub(super) fn first_clause(text: &str, complete: bool) -> usize {
         } else if has_word {
             last_space = Some(after);
         }
-        if length >= LONGEST
-            && let Some(space) = last_space
-        {
-            return space;
+        if length >= LONGEST {
+            return last_space.unwrap_or(after);
         }
     }
     if complete { text.len() } else { 0 }
@@ -90,6 +89,12 @@ mod tests {
         let text = "word ".repeat(100);
         let cut = first_clause(&text, false);
         assert!(cut > 0 && cut <= LONGEST && text[..cut].ends_with(' '));
+    }
+
+    #[test]
+    fn endless_text_without_spaces_is_cut_too() {
+        assert_eq!(first_clause(&"ä".repeat(1000), false), 2 * LONGEST);
+        assert_eq!(first_clause(&" ".repeat(1000), false), LONGEST);
     }
 
     proptest! {

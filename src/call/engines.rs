@@ -114,14 +114,14 @@ pub enum SynthesizerCommand {
     Playback {
         /// Which reply.
         reply: ReplyId,
-        /// Samples of it that were played.
+        /// Samples of it that were played, of those which the session in use has made.
         played_sample: i64,
     },
     /// Stop: nothing more of this reply will be heard.
     Cancel {
         /// Which reply.
         reply: ReplyId,
-        /// Samples of it that were really played.
+        /// Samples of it that were really played, of those which the session in use has made.
         played_sample: i64,
     },
 }
@@ -133,7 +133,7 @@ pub enum SynthesizerEvent {
     Audio {
         /// Of which reply.
         reply: ReplyId,
-        /// Position of the first sample in the reply.
+        /// Position of the first sample in what this session has made of the reply.
         start_sample: i64,
         /// The samples.
         pcm: Vec<i16>,
@@ -142,9 +142,10 @@ pub enum SynthesizerEvent {
     Mark {
         /// Of which reply.
         reply: ReplyId,
-        /// How many characters (not bytes) of the reply's text, over all clauses joined as sent, have been spoken at `sample`.
+        /// How many characters (not bytes) of the reply's text, over all clauses joined as sent in this session, have been
+        /// spoken at `sample`.
         text_end: usize,
-        /// Position in the reply.
+        /// Position in what this session has made of the reply.
         sample: i64,
     },
     /// All audio of a flushed reply has been sent.

@@ -65,6 +65,13 @@ pub enum CallEvent {
         /// From which engine.
         service: Service,
     },
+    /// The dialogue sent more text than one reply may have; what was too much will not be spoken.
+    TextOverflow {
+        /// Of which reply.
+        reply: ReplyId,
+        /// How many bytes.
+        bytes: usize,
+    },
     /// Reply audio beyond what may be queued was thrown away.
     PlayoutOverflow {
         /// Of which reply.

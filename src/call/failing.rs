@@ -113,6 +113,8 @@ impl Call {
         let Some(reply) = self.reply.as_mut().filter(|reply| !reply.text_is_complete()) else { return };
         match &reply.question {
             Some(question) if !reply.has_words() => {
+                // What is to be done with the call is asked again too.
+                reply.action = None;
                 self.outputs.push_back(Output::Dialog(question.clone()));
                 self.expect_text(now);
             }

@@ -3,6 +3,9 @@
 /// Speech runs at about so many characters a second; used only where nothing better is known.
 const CHARACTERS_A_SECOND: f64 = 15.0;
 
+/// Marks of one reply that are kept: one a word for half an hour. Beyond that the newest takes the place of the one before.
+const MAX_MARKS: usize = 4096;
+
 /// What ties the text of a reply to its audio.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Alignment {
@@ -15,18 +18,29 @@ impl Alignment {
     pub(super) fn mark(&mut self, text_end: usize, sample: i64) {
         let (last_text, last_sample) = self.last();
         if text_end >= last_text && sample >= last_sample {
+            if self.marks.len() == MAX_MARKS {
+                self.marks.pop();
+            }
             self.marks.push((text_end, sample));
         }
     }
 
+    /// What follows belongs to another voice, which begins with this character at this sample: marks of the one before
+    /// that lie beyond are forgotten.
+    pub(super) fn restart(&mut self, text_end: usize, sample: i64) {
+        self.marks.retain(|mark| mark.0 <= text_end && mark.1 <= sample);
+        self.mark(text_end, sample);
+    }
+
     /// The last mark: characters and sample, (0, 0) before the first.
-    pub(super) fn last(&self) -> (usize, i64) {
+    fn last(&self) -> (usize, i64) {
         self.marks.last().copied().unwrap_or((0, 0))
     }
 
     /// The last mark at or before `sample`.
     pub(super) fn last_before(&self, sample: i64) -> (usize, i64) {
-        self.marks.iter().copied().take_while(|mark| mark.1 <= sample).last().unwrap_or((0, 0))
+        let after = self.marks.partition_point(|mark| mark.1 <= sample);
+        after.checked_sub(1).map_or((0, 0), |last| self.marks[last])
     }
 
     /// The part of `text` that has been heard after `played` samples at `hz`, cut between words.
@@ -38,7 +52,7 @@ impl Alignment {
             Some((text_to, sample_to)) => (text_to - text_from) as f64 * into / (sample_to - sample_from) as f64,
             None => into / f64::from(hz) * CHARACTERS_A_SECOND,
         };
-        cut_between_words(text, text_from + characters as usize)
+        cut_between_words(text, text_from.saturating_add(characters as usize))
     }
 }
 
@@ -90,6 +104,16 @@ mod tests {
         let mut alignment = Alignment::default();
         alignment.mark(7, 1000);
         assert_eq!(alignment.heard("Привет всем", 1000, 8000), "Привет");
+    }
+
+    #[test]
+    fn marks_without_end_take_no_room_without_end_and_the_last_one_counts() {
+        let mut alignment = Alignment::default();
+        for n in 0..100_000 {
+            alignment.mark(n, n as i64);
+        }
+        assert_eq!(alignment.marks.len(), MAX_MARKS);
+        assert_eq!(alignment.last(), (99_999, 99_999));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::ids::UtteranceIndex;
 use super::settings::BargeIn;
 use super::timer::Timer;
 use super::{Call, CallerFrame, Output, Phase};
-use crate::vad::SegmentEvent;
+use crate::vad::{SegmentEnd, SegmentEvent};
 use std::time::{Duration, Instant};
 
 /// The window in which speech counts as evidence for a barge-in.
@@ -16,14 +16,28 @@ const BARGE_IN_WINDOW: Duration = Duration::from_millis(300);
 /// Ended utterances that may wait for their text at once; the oldest is given up beyond that.
 const MAX_AWAITED: usize = 8;
 
+/// So many noises in a row (speech without words) may be passed over because the caller was making the next one already;
+/// then the dialogue is told all the same, or a sound that comes and goes would silence the bot for ever.
+const MAX_PASSED_OVER: u32 = 3;
+
+/// The utterance that is being spoken.
+#[derive(Debug)]
+pub(super) struct OpenUtterance {
+    utterance: UtteranceIndex,
+    /// Whether it can stop a reply. One that was there before the reply began cannot, nor can what goes on from one that
+    /// was cut: the reply has begun in spite of that sound.
+    pub(super) may_barge_in: bool,
+}
+
 /// An utterance that the caller has finished and whose text is not complete.
 #[derive(Debug)]
 pub(super) struct AwaitedFinal {
     utterance: UtteranceIndex,
     speech_end: Instant,
     endpoint: Instant,
-    /// Final text so far; a recogniser may give it in pieces.
-    text: String,
+    end: SegmentEnd,
+    /// The final text, once it has come.
+    text: Option<String>,
 }
 
 impl Call {
@@ -37,9 +51,9 @@ impl Call {
             _ => false,
         };
         match self.segmenter.frame(speech) {
-            Some(SegmentEvent::Started { start_sample }) => self.utterance_started(start_sample),
-            Some(SegmentEvent::Ended { speech_end_sample, end_sample, .. }) => {
-                self.utterance_ended(speech_end_sample, end_sample, now);
+            Some(SegmentEvent::Started { start_sample, continues }) => self.utterance_started(start_sample, !continues),
+            Some(SegmentEvent::Ended { speech_end_sample, end_sample, end }) => {
+                self.utterance_ended(speech_end_sample, end_sample, end, now);
             }
             None => {}
         }
@@ -57,23 +71,24 @@ impl Call {
         match self.settings.barge_in {
             BargeIn::Off => false,
             BargeIn::OnSpeech { evidence } => {
-                self.is_speaking() && self.open.is_some() && self.segmenter.speech_within(BARGE_IN_WINDOW) >= evidence
+                self.is_speaking()
+                    && self.open.as_ref().is_some_and(|open| open.may_barge_in)
+                    && self.segmenter.speech_within(BARGE_IN_WINDOW) >= evidence
             }
         }
     }
 
-    fn utterance_started(&mut self, start_sample: i64) {
+    fn utterance_started(&mut self, start_sample: i64, may_barge_in: bool) {
         let utterance = self.next_utterance;
         self.next_utterance = utterance.next();
-        self.open = Some(utterance);
-        self.no_input_count = 0;
+        self.open = Some(OpenUtterance { utterance, may_barge_in });
         self.timers.stop(Timer::NoInput);
         self.outputs.push_back(Output::Recognizer(RecognizerCommand::BeginUtterance { utterance, start_sample }));
         self.report(CallEvent::SpeechStarted { utterance });
     }
 
-    fn utterance_ended(&mut self, speech_end_sample: i64, end_sample: i64, now: Instant) {
-        let Some(utterance) = self.open.take() else { return };
+    fn utterance_ended(&mut self, speech_end_sample: i64, end_sample: i64, end: SegmentEnd, now: Instant) {
+        let Some(OpenUtterance { utterance, .. }) = self.open.take() else { return };
         if self.awaited.len() == MAX_AWAITED {
             self.awaited.pop_front();
             self.report(CallEvent::StaleMessage { service: Service::Recognition });
@@ -83,7 +98,8 @@ impl Call {
             utterance,
             speech_end: now.checked_sub(silence).unwrap_or(now),
             endpoint: now,
-            text: String::new(),
+            end,
+            text: None,
         });
         self.outputs.push_back(Output::Recognizer(RecognizerCommand::EndUtterance { utterance, end_sample }));
         self.report(CallEvent::Endpoint { utterance });
@@ -95,10 +111,11 @@ impl Call {
             RecognizerEvent::Hypothesis { utterance, stage: Stage::Final, text, .. } => {
                 let awaited = self.awaited.iter_mut().find(|awaited| awaited.utterance == utterance);
                 let Some(awaited) = awaited else { return self.report_stale(Service::Recognition) };
-                if !awaited.text.is_empty() && !text.trim().is_empty() {
-                    awaited.text.push(' ');
+                // A final never changes: the first one stands.
+                if awaited.text.is_some() {
+                    return self.report_stale(Service::Recognition);
                 }
-                awaited.text.push_str(text.trim());
+                awaited.text = Some(text.trim().to_owned());
             }
             // Partial and eager hypotheses change nothing yet: the end of the utterance is ours to decide.
             RecognizerEvent::Hypothesis { .. } => {}
@@ -116,17 +133,21 @@ impl Call {
     }
 
     fn caller_said(&mut self, said: AwaitedFinal, now: Instant) {
-        self.report(CallEvent::CallerSaid { utterance: said.utterance, text: said.text.clone() });
+        let text = said.text.unwrap_or_default();
+        self.report(CallEvent::CallerSaid { utterance: said.utterance, text: text.clone() });
         if self.phase != Phase::Conversing {
             return;
         }
-        if said.text.is_empty() {
-            return self.nothing_recognized(now);
+        if text.is_empty() {
+            return match said.end {
+                SegmentEnd::Silence => self.nothing_recognized(now),
+                SegmentEnd::MaxLength => self.only_noise(now),
+            };
         }
-        self.nothing_recognized_count = 0;
+        self.caller_is_there();
         self.stop_reply(ReplyEnd::BargedIn, now);
         let reply = self.next_reply;
-        let question = DialogCommand::UserTurn { utterance: said.utterance, text: said.text, reply };
+        let question = DialogCommand::UserTurn { utterance: said.utterance, text, reply };
         self.ask(Some(said.utterance), question, now);
         if let Some(reply) = &mut self.reply {
             reply.timeline.speech_end = Some(said.speech_end);
@@ -138,12 +159,34 @@ impl Call {
     /// Speech without words: a cough, a noise. What the bot was about to say stays valid; only if it has nothing to say
     /// and the caller is not speaking, the dialogue is asked.
     fn nothing_recognized(&mut self, now: Instant) {
-        if self.reply.is_some() || self.open.is_some() || !self.awaited.is_empty() {
+        self.no_input_count = 0;
+        if self.reply.is_some() {
             return;
         }
+        let caller_goes_on = self.open.is_some() || !self.awaited.is_empty();
+        if caller_goes_on && self.passed_over < MAX_PASSED_OVER {
+            self.passed_over += 1;
+            return;
+        }
+        self.passed_over = 0;
         self.nothing_recognized_count += 1;
         let notice = DialogNotice::NothingRecognized { count: self.nothing_recognized_count };
         self.ask(None, DialogCommand::Notice { notice, reply: self.next_reply }, now);
+    }
+
+    /// A sound without words that is as long as an utterance can be: music, a television, a hum. It hides the caller's
+    /// silence, so it counts as that.
+    fn only_noise(&mut self, now: Instant) {
+        if self.reply.is_none() {
+            self.no_input(now);
+        }
+    }
+
+    /// Words or a key: whatever was counted in a row begins again.
+    fn caller_is_there(&mut self) {
+        self.no_input_count = 0;
+        self.nothing_recognized_count = 0;
+        self.passed_over = 0;
     }
 
     pub(super) fn dtmf(&mut self, digit: char, now: Instant) {
@@ -151,8 +194,7 @@ impl Call {
         if self.phase != Phase::Conversing {
             return;
         }
-        self.no_input_count = 0;
-        self.nothing_recognized_count = 0;
+        self.caller_is_there();
         self.stop_reply(ReplyEnd::Dtmf, now);
         self.ask(None, DialogCommand::Dtmf { digit, reply: self.next_reply }, now);
     }

@@ -31,7 +31,7 @@ pub use settings::{BargeIn, CallSettings, Endpointing, NoInput, Watchdogs};
 use crate::media::playout::Playout;
 use crate::vad::{Detector, Segmenter, SegmenterSettings};
 use failing::Patience;
-use listening::AwaitedFinal;
+use listening::{AwaitedFinal, OpenUtterance};
 use reply::Reply;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -147,13 +147,14 @@ pub struct Call {
     segmenter: Segmenter,
     /// Samples of caller audio so far.
     position: i64,
-    /// The utterance that is being spoken.
-    open: Option<UtteranceIndex>,
+    open: Option<OpenUtterance>,
     next_utterance: UtteranceIndex,
     /// Utterances that were ended and whose final text is not complete.
     awaited: VecDeque<AwaitedFinal>,
     no_input_count: u32,
     nothing_recognized_count: u32,
+    /// Noises that the dialogue was not told of since it was last told of one.
+    passed_over: u32,
     // the bot's side
     reply: Option<Reply>,
     next_reply: ReplyId,
@@ -188,6 +189,7 @@ impl Call {
             awaited: VecDeque::with_capacity(4),
             no_input_count: 0,
             nothing_recognized_count: 0,
+            passed_over: 0,
             reply: None,
             next_reply: ReplyId(0),
             playout: Playout::new(settings.rate, PLAYOUT_CAPACITY),

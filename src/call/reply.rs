@@ -1,11 +1,18 @@
 //! The reply in progress: its text as it is written, its audio as it comes, and how the two belong together.
 
-use super::clauses::first_clause;
+use super::clauses::{LONGEST, first_clause};
 use super::engines::{DialogAction, DialogCommand};
 use super::event::Timeline;
 use super::heard::Alignment;
 use super::ids::{ReplyId, UtteranceIndex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Text of one reply, in bytes: more than an hour of speech. What the dialogue sends beyond that is dropped.
+const MAX_TEXT: usize = 64 * 1024;
+
+/// Clauses that the synthesiser has, at most, without having made a sound since: enough never to let it wait, and few
+/// enough for every queue on the way.
+pub(super) const MAX_CLAUSES_AHEAD: u32 = 4;
 
 /// Where the text of a reply stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +34,18 @@ pub(super) struct Reply {
     pub(super) timeline: Timeline,
     pub(super) action: Option<DialogAction>,
     text: String,
+    /// Whether there is more than white space in it.
+    has_words: bool,
     text_state: Text,
+    /// There is no complete clause in what was not sent yet: it need not be looked at again before more text comes.
+    no_clause: bool,
+    /// Since when it could be heard, if the caller did not speak.
+    held_since: Option<Instant>,
     /// Bytes of `text` that the synthesiser was given.
     sent: usize,
+    is_being_synthesized: bool,
+    /// Clauses that the synthesiser was given since its last audio.
+    clauses_ahead: u32,
     /// Samples that the synthesiser has delivered.
     received: i64,
     audio_complete: bool,
@@ -58,8 +74,13 @@ impl Reply {
             timeline,
             action: None,
             text: String::new(),
+            has_words: false,
             text_state: Text::Open,
+            no_clause: false,
+            held_since: None,
             sent: 0,
+            is_being_synthesized: false,
+            clauses_ahead: 0,
             received: 0,
             audio_complete: false,
             alignment: Alignment::default(),
@@ -67,22 +88,25 @@ impl Reply {
         }
     }
 
-    /// More text from the dialogue. `false` if the dialogue had said that it was done.
-    pub(super) fn append(&mut self, delta: &str, now: Instant) -> bool {
-        if self.text_state != Text::Open {
-            return false;
-        }
-        if !delta.trim().is_empty() {
+    /// More text from the dialogue, which has not said that it is done. Returns how many bytes of it found no room.
+    pub(super) fn append(&mut self, delta: &str, now: Instant) -> usize {
+        let room = MAX_TEXT - self.text.len();
+        let fits = (0..=room.min(delta.len())).rev().find(|end| delta.is_char_boundary(*end)).unwrap_or(0);
+        let delta_that_fits = &delta[..fits];
+        if !delta_that_fits.trim().is_empty() {
             self.timeline.first_text.get_or_insert(now);
+            self.has_words = true;
         }
-        self.text.push_str(delta);
-        true
+        self.text.push_str(delta_that_fits);
+        self.no_clause = false;
+        delta.len() - fits
     }
 
     /// The dialogue is done.
     pub(super) fn complete_text(&mut self) {
         if self.text_state == Text::Open {
             self.text_state = Text::Complete;
+            self.no_clause = false;
         }
     }
 
@@ -92,19 +116,29 @@ impl Reply {
 
     /// Whether there are words in it so far.
     pub(super) fn has_words(&self) -> bool {
-        !self.text.trim().is_empty()
+        self.has_words
     }
 
-    /// Takes the next clause for the synthesiser, if one is complete. White space alone is passed over.
+    /// Takes the next clause for the synthesiser, if one is complete and the synthesiser is not too far behind. White space
+    /// alone is passed over; what has nothing to speak in it ("...") goes together with what follows, since no audio may
+    /// come of it.
     pub(super) fn next_clause(&mut self) -> Option<String> {
-        let rest = &self.text[self.sent..];
-        let length = first_clause(rest, self.text_is_complete());
-        if length == 0 {
-            return None;
+        while !self.no_clause && self.clauses_ahead < MAX_CLAUSES_AHEAD {
+            let rest = &self.text[self.sent..];
+            let length = next_spoken(rest, self.text_is_complete());
+            if length == 0 {
+                self.no_clause = true;
+                break;
+            }
+            self.sent += length;
+            let clause = &rest[..length];
+            if !clause.trim().is_empty() {
+                self.clauses_ahead += 1;
+                self.is_being_synthesized = true;
+                return Some(clause.to_owned());
+            }
         }
-        let clause = rest[..length].to_owned();
-        self.sent += length;
-        if clause.trim().is_empty() { None } else { Some(clause) }
+        None
     }
 
     /// Whether the synthesiser should be told, now, that there is no more text. Says so once.
@@ -116,20 +150,31 @@ impl Reply {
         due
     }
 
+    /// Its first audio is there and is held back: for how long so far.
+    pub(super) fn hold(&mut self, now: Instant) -> Duration {
+        now.saturating_duration_since(*self.held_since.get_or_insert(now))
+    }
+
     /// Whether anything of it was given to the synthesiser.
     pub(super) fn is_being_synthesized(&self) -> bool {
-        self.sent > 0
+        self.is_being_synthesized
+    }
+
+    /// Whether the synthesiser was told that it has all of the text.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.text_state == Text::Flushed
     }
 
     /// Audio of so many samples has come.
     pub(super) fn audio(&mut self, samples: usize, now: Instant) {
         self.timeline.first_audio.get_or_insert(now);
+        self.clauses_ahead = 0;
         self.received += samples as i64;
     }
 
-    /// Position in this reply of a position in the synthesiser's session.
-    pub(super) fn position_of(&self, sample: i64) -> i64 {
-        self.session_origin.1 + sample
+    /// Position in the synthesiser's session of a position in this reply.
+    pub(super) fn session_position(&self, position: i64) -> i64 {
+        (position - self.session_origin.1).max(0)
     }
 
     /// Samples that the synthesiser has delivered.
@@ -137,8 +182,16 @@ impl Reply {
         self.received
     }
 
-    pub(super) fn mark(&mut self, text_end: usize, sample: i64) {
-        self.alignment.mark(self.session_origin.0 + text_end, self.position_of(sample));
+    /// A mark of the session in use. One that is more than `tolerance` samples ahead of its audio is not believed:
+    /// `false`.
+    pub(super) fn mark(&mut self, text_end: usize, sample: i64, tolerance: i64) -> bool {
+        let (characters, origin) = self.session_origin;
+        let position = origin.saturating_add(sample);
+        let believable = sample >= 0 && position <= self.received.saturating_add(tolerance);
+        if believable {
+            self.alignment.mark(characters.saturating_add(text_end), position);
+        }
+        believable
     }
 
     pub(super) fn complete_audio(&mut self) {
@@ -156,9 +209,9 @@ impl Reply {
     }
 
     /// Whether the synthesiser is the one to wait for when nothing is left to play: it has all the text, or it was
-    /// given the first clause and has not made a sound.
+    /// given a clause and has not made a sound since.
     pub(super) fn waits_for_audio(&self) -> bool {
-        !self.audio_complete && (self.text_state == Text::Flushed || self.is_being_synthesized() && self.received == 0)
+        !self.audio_complete && (self.text_state == Text::Flushed || self.clauses_ahead > 0)
     }
 
     /// What the caller has heard of it.
@@ -169,7 +222,8 @@ impl Reply {
     /// Another synthesiser goes on from the last clause that the old one finished. Returns the position at which its
     /// audio will be appended; what was received beyond that must not be played.
     pub(super) fn restart_synthesis(&mut self, played: i64, hz: u32) -> i64 {
-        let (characters, sample) = self.alignment.last();
+        // A mark may be ahead of its audio: what was not received was not spoken.
+        let (characters, sample) = self.alignment.last_before(self.received);
         // If the caller has heard more than the last finished clause, the new voice goes on with the next word.
         let (characters, sample) = if played > sample {
             (self.alignment.heard(&self.text, played, hz).chars().count(), played)
@@ -177,12 +231,31 @@ impl Reply {
             (characters, sample)
         };
         self.sent = self.text.char_indices().nth(characters).map_or(self.text.len(), |(at, _)| at);
+        self.alignment.restart(characters, sample);
         self.session_origin = (characters, sample);
         self.received = sample;
+        self.clauses_ahead = 0;
         self.audio_complete = false;
+        self.no_clause = false;
         if self.text_state == Text::Flushed {
             self.text_state = Text::Complete;
         }
         sample
+    }
+}
+
+/// The length of the first clauses of `text` up to one with something to speak in it; 0 if there is none yet.
+fn next_spoken(text: &str, complete: bool) -> usize {
+    let mut length = 0;
+    loop {
+        let clause = first_clause(&text[length..], complete);
+        if clause == 0 {
+            return if complete { length } else { 0 };
+        }
+        let spoken = text[length..length + clause].contains(char::is_alphanumeric);
+        length += clause;
+        if spoken || length >= LONGEST {
+            return length;
+        }
     }
 }

@@ -14,6 +14,13 @@ use std::time::{Duration, Instant};
 /// Text is held back while so much audio waits to be played: a barge-in would only throw it away, and it bounds memory.
 const ENOUGH_AUDIO: Duration = Duration::from_secs(8);
 
+/// A reply that is ready waits at most so long for a caller who goes on. Long enough for somebody who only took breath;
+/// short enough for a caller whose music, television or bad line never falls silent.
+const MAX_HOLD: Duration = Duration::from_secs(5);
+
+/// A mark may be so far ahead of its audio.
+const MARK_TOLERANCE: Duration = Duration::from_secs(1);
+
 /// The synthesiser is told how far the caller has heard about this often.
 const PLAYBACK_REPORT: Duration = Duration::from_secs(1);
 
@@ -22,8 +29,9 @@ impl Call {
     pub(super) fn open_conversation(&mut self, now: Instant) {
         if let Some(greeting) = self.settings.greeting.clone() {
             let mut reply = Reply::new(self.take_reply_id(), None, None);
-            reply.append(&greeting, now);
+            let dropped = reply.append(&greeting, now);
             reply.complete_text();
+            self.report_text_overflow(reply.id, dropped);
             self.reply = Some(reply);
             self.feed_synthesizer(now);
         } else {
@@ -55,8 +63,7 @@ impl Call {
 
     /// Fills a frame for the caller.
     pub(super) fn speak(&mut self, out: &mut [i16], now: Instant) {
-        // A reply does not begin while the caller speaks: if there are words in what is said, they supersede it.
-        if (self.open.is_some() || !self.awaited.is_empty()) && !self.is_speaking() {
+        if self.is_held(now) {
             return self.playout.hold(out);
         }
         let played = self.playout.frame(out);
@@ -64,6 +71,9 @@ impl Call {
         if played > 0 && reply.timeline.first_packet.is_none() {
             reply.timeline.first_packet = Some(now);
             let reply = reply.id;
+            if let Some(open) = &mut self.open {
+                open.may_barge_in = false;
+            }
             self.report(CallEvent::ReplyStarted { reply });
         }
         self.report_playback();
@@ -71,12 +81,24 @@ impl Call {
         self.finish_if_complete(now);
     }
 
+    /// A reply does not begin while the caller speaks: if there are words in what is said, they supersede it. But a sound
+    /// that never ends must not silence the bot.
+    fn is_held(&mut self, now: Instant) -> bool {
+        if self.is_speaking() || self.open.is_none() && self.awaited.is_empty() {
+            return false;
+        }
+        match &mut self.reply {
+            Some(reply) if self.playout.queued() > 0 => reply.hold(now) < MAX_HOLD,
+            _ => true,
+        }
+    }
+
     fn report_playback(&mut self) {
         let Some(reply) = &self.reply else { return };
         let played_sample = self.playout.played();
         if played_sample - self.playback_reported >= self.settings.rate.samples_in(PLAYBACK_REPORT) {
             self.playback_reported = played_sample;
-            let reply = reply.id;
+            let (reply, played_sample) = (reply.id, reply.session_position(played_sample));
             self.outputs.push_back(Output::Synthesizer(SynthesizerCommand::Playback { reply, played_sample }));
         }
     }
@@ -105,7 +127,8 @@ impl Call {
         };
         match event {
             DialogEvent::Text { delta, .. } => {
-                reply.append(&delta, now);
+                let dropped = reply.append(&delta, now);
+                self.report_text_overflow(id, dropped);
                 self.patience.restore(Service::Dialog);
                 self.timers.stop(Timer::TextOverdue);
                 self.expect_text(now);
@@ -119,6 +142,12 @@ impl Call {
         }
         self.feed_synthesizer(now);
         self.finish_if_complete(now);
+    }
+
+    fn report_text_overflow(&mut self, reply: ReplyId, dropped: usize) {
+        if dropped > 0 {
+            self.report(CallEvent::TextOverflow { reply, bytes: dropped });
+        }
     }
 
     pub(super) fn synthesizer_event(&mut self, event: SynthesizerEvent, now: Instant) {
@@ -147,8 +176,14 @@ impl Call {
                     self.report(CallEvent::PlayoutOverflow { reply: id, samples: dropped });
                 }
             }
-            SynthesizerEvent::Mark { text_end, sample, .. } => reply.mark(text_end, sample),
-            SynthesizerEvent::Done { .. } => reply.complete_audio(),
+            SynthesizerEvent::Mark { text_end, sample, .. } => {
+                if !reply.mark(text_end, sample, self.settings.rate.samples_in(MARK_TOLERANCE)) {
+                    self.report_stale(Service::Synthesis);
+                }
+            }
+            SynthesizerEvent::Done { .. } if reply.is_flushed() => reply.complete_audio(),
+            // More text is to come: it cannot be done.
+            SynthesizerEvent::Done { .. } => self.report_stale(Service::Synthesis),
             SynthesizerEvent::Cancelled { .. } => {}
         }
         self.feed_synthesizer(now);
@@ -182,7 +217,9 @@ impl Call {
         }
         let played_sample = self.playout.stop();
         if reply.is_being_synthesized() {
-            self.outputs.push_back(Output::Synthesizer(SynthesizerCommand::Cancel { reply: reply.id, played_sample }));
+            let cancel =
+                SynthesizerCommand::Cancel { reply: reply.id, played_sample: reply.session_position(played_sample) };
+            self.outputs.push_back(Output::Synthesizer(cancel));
         }
         let heard_text = reply.heard_text(played_sample, self.settings.rate.hz()).to_owned();
         self.outputs.push_back(Output::Dialog(DialogCommand::Interrupt { reply: reply.id, heard_text, played_sample }));

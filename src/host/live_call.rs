@@ -365,6 +365,7 @@ fn log(event: &CallEvent) {
         CallEvent::PlayoutOverflow { reply, samples } => {
             warn!(reply = reply.0, samples, "more audio than can be queued: dropped");
         }
+        CallEvent::TextOverflow { reply, bytes } => warn!(%reply, bytes, "more text than a reply may have: dropped"),
         CallEvent::StaleMessage { service } => debug!(%service, "a message for something no longer current"),
         CallEvent::SpeechStarted { utterance } => debug!(utterance = utterance.0, "the caller speaks"),
         CallEvent::Endpoint { utterance } => debug!(utterance = utterance.0, "the caller has finished"),

@@ -113,6 +113,11 @@ impl Worker {
         self.local
     }
 
+    /// Whether its thread takes calls: not after it was stopped, or broke down.
+    pub(super) fn is_running(&self) -> bool {
+        !self.inbox.is_closed()
+    }
+
     /// What it has counted.
     pub fn stats(&self) -> WorkerStats {
         self.counters.snapshot()

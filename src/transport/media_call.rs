@@ -166,6 +166,11 @@ impl MediaCall {
         self.drain(Some(caller), sinks);
     }
 
+    /// Passes on what a new call wants done first.
+    pub(super) fn begin(&mut self, sinks: &mut Sinks<'_>) {
+        self.drain(None, sinks);
+    }
+
     pub(super) fn input(&mut self, input: Input, now: Instant, sinks: &mut Sinks<'_>) {
         if self.is_live() {
             self.call.handle(input, now);

@@ -140,9 +140,11 @@ impl Workers {
         Ok((this, batches))
     }
 
-    /// The worker with the fewest calls: the one for the next call.
+    /// The worker with the fewest calls: the one for the next call. One whose thread has ended is passed over (it would
+    /// always have the fewest); if all have, one of these refuses the call.
     pub fn assign(&self) -> Worker {
-        let least = self.workers.iter().min_by_key(|worker| worker.stats().calls);
+        let running = self.workers.iter().filter(|worker| worker.is_running());
+        let least = running.min_by_key(|worker| worker.stats().calls);
         // `start` makes at least one worker.
         least.unwrap_or(&self.workers[0]).clone()
     }

@@ -415,3 +415,18 @@ async fn a_rate_that_no_leg_has_is_refused() {
     assert_eq!(workers.assign().stats().calls, 0);
     workers.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_worker_that_broke_down_gets_no_further_calls() {
+    let settings = WorkerSettings { workers: NonZeroUsize::new(2), ..WorkerSettings::new(LOOPBACK, 0..=0) };
+    let (mut workers, _batches) = Workers::start(settings).unwrap();
+    let (closed, _) = mpsc::channel(1);
+    workers.workers[0].inbox = closed;
+    let running = workers.workers[1].local_addr();
+    for _ in 0..3 {
+        let worker = workers.assign();
+        assert_eq!(worker.local_addr(), running);
+        let _call = add(&worker).await;
+    }
+    workers.stop().await.unwrap();
+}

@@ -138,7 +138,8 @@ impl MediaThread {
             let Ok(message) = self.inbox.try_recv() else { return };
             match message {
                 Message::Add(admission) => {
-                    self.calls.insert(MediaCall::new(*admission, now));
+                    let seat = self.calls.insert(MediaCall::new(*admission, now));
+                    self.drive(seat, |call, sinks| call.begin(sinks));
                 }
                 Message::Input(key, input) => match self.calls.seat(key) {
                     Some(seat) => self.drive(seat, |call, sinks| call.input(input, now, sinks)),

@@ -30,6 +30,9 @@ pub enum SegmentEvent {
     Started {
         /// Its first sample, pre-roll included.
         start_sample: i64,
+        /// Whether it goes on from one that was cut at its greatest length: between them was no silence that would have
+        /// ended it.
+        continues: bool,
     },
     /// It is over.
     Ended {
@@ -71,6 +74,8 @@ pub struct Segmenter {
     position: i64,
     /// End of the utterance before: the next one cannot begin earlier.
     floor: i64,
+    /// Whether that one was cut at its greatest length.
+    cut: bool,
     state: State,
 }
 
@@ -86,6 +91,7 @@ impl Segmenter {
             max_samples: rate.samples_in(settings.max_utterance),
             position: 0,
             floor: 0,
+            cut: false,
             state: State::Silent,
         }
     }
@@ -109,7 +115,8 @@ impl Segmenter {
         let first_speech = self.position - frames_since_first * self.frame_samples;
         let start_sample = (first_speech - self.pre_roll_samples).max(self.floor);
         self.state = State::Speaking { start_sample, speech_end_sample: self.position };
-        Some(SegmentEvent::Started { start_sample })
+        let continues = self.cut && first_speech - self.floor < self.silence_samples;
+        Some(SegmentEvent::Started { start_sample, continues })
     }
 
     fn look_for_end(&mut self, start_sample: i64, mut speech_end_sample: i64) -> Option<SegmentEvent> {
@@ -126,6 +133,7 @@ impl Segmenter {
             return None;
         };
         self.reset();
+        self.cut = end == SegmentEnd::MaxLength;
         Some(SegmentEvent::Ended { speech_end_sample, end_sample: self.position, end })
     }
 
@@ -133,6 +141,7 @@ impl Segmenter {
     pub fn reset(&mut self) {
         self.state = State::Silent;
         self.history = 0;
+        self.cut = false;
         self.floor = self.position;
     }
 
@@ -180,7 +189,7 @@ mod tests {
         let mut segmenter = segmenter();
         assert!(run(&mut segmenter, false, 50).is_empty());
         let started = run(&mut segmenter, true, 50);
-        assert_eq!(started, [SegmentEvent::Started { start_sample: 50 * 160 - 2400 }]);
+        assert_eq!(started, [SegmentEvent::Started { start_sample: 50 * 160 - 2400, continues: false }]);
         let ended = run(&mut segmenter, false, 50);
         // one more frame counts as speech: two of the last three still are
         let end = SegmentEvent::Ended { speech_end_sample: 101 * 160, end_sample: 131 * 160, end: SegmentEnd::Silence };
@@ -212,8 +221,18 @@ mod tests {
         let events = run(&mut segmenter, true, 400);
         let SegmentEvent::Ended { end_sample, end, .. } = events[1] else { panic!("{events:?}") };
         assert_eq!(end, SegmentEnd::MaxLength);
-        let SegmentEvent::Started { start_sample } = events[2] else { panic!("{events:?}") };
-        assert!(start_sample >= end_sample);
+        let SegmentEvent::Started { start_sample, continues } = events[2] else { panic!("{events:?}") };
+        assert!(start_sample >= end_sample && continues);
+    }
+
+    #[test]
+    fn an_utterance_after_a_silence_does_not_continue_the_one_that_was_cut() {
+        let mut segmenter = segmenter();
+        let events = run(&mut segmenter, true, 240);
+        assert!(matches!(events.last(), Some(SegmentEvent::Ended { end: SegmentEnd::MaxLength, .. })), "{events:?}");
+        run(&mut segmenter, false, 40);
+        let events = run(&mut segmenter, true, 10);
+        assert!(matches!(events[..], [SegmentEvent::Started { continues: false, .. }]), "{events:?}");
     }
 
     proptest! {
@@ -224,7 +243,7 @@ mod tests {
             let mut last_end = 0;
             for speech in frames {
                 match segmenter.frame(speech) {
-                    Some(SegmentEvent::Started { start_sample }) => {
+                    Some(SegmentEvent::Started { start_sample, .. }) => {
                         prop_assert!(open.is_none());
                         prop_assert!(start_sample >= last_end);
                         open = Some(start_sample);

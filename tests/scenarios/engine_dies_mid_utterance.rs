@@ -1,9 +1,37 @@
 //! An engine breaks while the caller or the bot is in the middle of something; another one takes over.
 
-use crate::driver::{Driver, Engines, ms, says, settings, switched};
+use crate::driver::{Driver, Engines, ms, says, settings, switched, with};
 use arioso::call::{
-    CallEvent, DialogCommand, EndReason, Input, Output, RecognizerCommand, Service, SynthesizerCommand,
+    CallEvent, DialogAction, DialogCommand, DialogEvent, EndReason, Input, Output, RecognizerCommand, ReplyId, Service,
+    SynthesizerCommand, SynthesizerEvent,
 };
+
+/// A call whose dialogue and synthesiser are the test: the reply 0 has all of its text, and the synthesiser all clauses.
+fn by_hand(text: &str) -> Driver {
+    let mut driver = Driver::connected(
+        with(|settings| settings.greeting = None),
+        Engines { text_after: None, audio_after: None, ..Engines::default() },
+    );
+    driver.input(Input::Dialog(DialogEvent::Text { reply: ReplyId(0), delta: text.into() }));
+    driver.input(Input::Dialog(DialogEvent::Done { reply: ReplyId(0) }));
+    driver
+}
+
+fn audio(samples: usize) -> Input {
+    Input::Synthesizer(SynthesizerEvent::Audio { reply: ReplyId(0), start_sample: 0, pcm: vec![5000; samples] })
+}
+
+fn mark(text_end: usize, sample: i64) -> Input {
+    Input::Synthesizer(SynthesizerEvent::Mark { reply: ReplyId(0), text_end, sample })
+}
+
+fn text_given(outputs: &[(std::time::Duration, Output)]) -> String {
+    let text = |output: &Output| match output {
+        Output::Synthesizer(SynthesizerCommand::Text { text, .. }) => Some(text.clone()),
+        _ => None,
+    };
+    outputs.iter().filter_map(|(_, output)| text(output)).collect()
+}
 
 #[test]
 fn the_second_recognizer_finishes_the_utterance() {
@@ -51,6 +79,72 @@ fn the_second_voice_goes_on_with_the_words_that_were_not_heard() {
     assert!(text.ends_with(&again), "only the rest is said: {again:?}");
     let heard = driver.find(|event| matches!(event, CallEvent::ReplyEnded { heard_text, .. } if heard_text == text));
     assert!(heard.is_some(), "all of the text was heard: {:?}", driver.events());
+}
+
+#[test]
+fn words_whose_mark_came_before_their_audio_are_spoken_by_the_second_voice() {
+    let mut driver = by_hand("The first sentence. The second sentence.");
+    driver.input(mark(20, 8_000));
+    driver.input(audio(8_000));
+    driver.input(mark(40, 16_000));
+    driver.run(ms(500));
+    let before = driver.outputs.len();
+    driver.input(switched(Service::Synthesis));
+    assert_eq!(text_given(&driver.outputs[before..]), "The second sentence.");
+}
+
+#[test]
+fn a_mark_far_beyond_the_audio_is_not_believed() {
+    let mut driver = by_hand("The first sentence. The second sentence.");
+    driver.input(audio(8_000));
+    driver.input(mark(20, 8_000));
+    for (text_end, sample) in [(40, 17_000), (usize::MAX, i64::MAX), (40, i64::MIN)] {
+        driver.input(mark(text_end, sample));
+    }
+    driver.run(ms(980));
+    driver.input(Input::Dtmf('1'));
+    let heard = driver
+        .find(|event| matches!(event, CallEvent::ReplyEnded { heard_text, .. } if heard_text == "The first sentence."));
+    assert!(heard.is_some(), "{:?}", driver.events());
+}
+
+#[test]
+fn the_second_voice_is_told_positions_in_what_it_has_made_itself() {
+    let mut driver = by_hand("The first sentence. The second sentence.");
+    driver.input(audio(8_000));
+    driver.input(mark(20, 8_000));
+    driver.run(ms(980));
+    driver.input(switched(Service::Synthesis));
+    driver.input(audio(16_000));
+    driver.run(ms(1520));
+    driver.input(Input::Dtmf('1'));
+    let played = |output: &Output| match output {
+        Output::Synthesizer(
+            SynthesizerCommand::Playback { played_sample, .. } | SynthesizerCommand::Cancel { played_sample, .. },
+        ) => Some(*played_sample),
+        _ => None,
+    };
+    let told: Vec<_> = driver.outputs.iter().filter_map(|(_, output)| played(output)).collect();
+    let made_by_second = 2_500 * 8 - 8_000 + 160;
+    assert_eq!(told, [0, 8_000, made_by_second], "at 1 s, at 2 s, and where it was stopped");
+}
+
+#[test]
+fn what_the_dead_dialogue_wanted_done_is_forgotten_when_the_second_is_asked() {
+    let mut driver = Driver::connected(
+        settings(),
+        Engines { transcripts: ["sales".into()].into(), text_after: None, ..Engines::default() },
+    );
+    driver.run_until("end of the greeting", |driver| driver.reply_ended(0));
+    driver.speak(ms(400));
+    driver.run(ms(1000));
+    driver.input(Input::Dialog(DialogEvent::Action { reply: ReplyId(1), action: DialogAction::HangUp }));
+    driver.engines.text_after = Some(ms(50));
+    driver.engines.answers = [says("Sales.")].into();
+    driver.input(switched(Service::Dialog));
+    driver.run_until("the answer", |driver| driver.reply_ended(1));
+    driver.run(ms(1000));
+    assert_eq!(driver.end(), None);
 }
 
 #[test]

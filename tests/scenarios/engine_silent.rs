@@ -1,7 +1,7 @@
 //! An engine takes what it is given and never answers.
 
-use crate::driver::{Driver, Engines, ms, says, settings};
-use arioso::call::{CallEvent, EndReason, Output, Service};
+use crate::driver::{Driver, Engines, ms, says, settings, with};
+use arioso::call::{CallEvent, DialogEvent, EndReason, Input, Output, ReplyId, Service};
 
 /// Speaks once after the greeting.
 fn after_a_question(mut driver: Driver) -> Driver {
@@ -50,6 +50,31 @@ fn a_synthesizer_without_audio_is_replaced_and_given_the_text_again() {
     let heard =
         driver.find(|event| matches!(event, CallEvent::ReplyEnded { heard_text, .. } if heard_text == "Sales."));
     assert!(heard.is_some());
+}
+
+#[test]
+fn a_synthesizer_that_stops_at_the_second_clause_is_replaced_while_the_dialogue_still_writes() {
+    let mut driver = Driver::connected(
+        with(|settings| settings.greeting = None),
+        Engines { text_after: None, ..Engines::default() },
+    );
+    let text = |delta: &str| Input::Dialog(DialogEvent::Text { reply: ReplyId(0), delta: delta.into() });
+    driver.input(text("We are open. A"));
+    driver.run_until("the first clause", |driver| driver.reply_started(0));
+    driver.run(ms(2000));
+    driver.engines.audio_after = None;
+    driver.input(text("ll week long. An"));
+    let given = driver.elapsed();
+    for _ in 0..5 {
+        driver.run(ms(620));
+        driver.input(text("d"));
+    }
+    assert!(asked_to_fail_over(&driver, Service::Synthesis), "{:?} after the clause", driver.elapsed() - given);
+    driver.engines.audio_after = Some(ms(60));
+    let stopped = driver.last_sound();
+    driver.input(crate::driver::switched(Service::Synthesis));
+    driver.run(ms(500));
+    assert!(driver.last_sound() > stopped, "the second one goes on");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 
 mod barge_in_while_synthesizing;
 mod caller_hangs_up_at_every_state;
+mod continuous_sound;
 mod driver;
+mod endless_reply;
 mod engine_dies_mid_utterance;
 mod engine_silent;
 mod ordinary_conversation;

@@ -40,6 +40,23 @@ fn a_final_that_comes_twice_is_answered_once() {
 }
 
 #[test]
+fn of_two_finals_of_one_utterance_the_first_stands() {
+    let mut driver = Driver::connected(settings(), Engines { final_after: None, ..Engines::default() });
+    driver.run_until("end of the greeting", |driver| driver.reply_ended(0));
+    driver.speak(ms(500));
+    driver.run(ms(1200));
+    let [first, _] = final_of(0, "sales");
+    let [second, ended] = final_of(0, "sails");
+    for input in [first, second, ended] {
+        driver.input(input);
+    }
+    let asked = driver
+        .output(|output| matches!(output, Output::Dialog(DialogCommand::UserTurn { text, .. }) if text == "sales"));
+    assert!(asked.is_some(), "{:?}", driver.events());
+    assert_eq!(stale(&driver), 1);
+}
+
+#[test]
 fn messages_for_what_never_was_change_nothing() {
     let mut driver = Driver::connected(settings(), Engines::default());
     driver.run(ms(200));
