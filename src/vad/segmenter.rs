@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn an_utterance_after_a_silence_does_not_continue_the_one_that_was_cut() {
         let mut segmenter = segmenter();
-        let events = run(&mut segmenter, true, 240);
+        let events = run(&mut segmenter, true, 250);
         assert!(matches!(events.last(), Some(SegmentEvent::Ended { end: SegmentEnd::MaxLength, .. })), "{events:?}");
         run(&mut segmenter, false, 40);
         let events = run(&mut segmenter, true, 10);
