@@ -168,6 +168,17 @@ bot = "reception"
         if let Err(left) = self.asterisk.wait_until_empty(SOON).await {
             panic!("{left}\n{}", self.logs());
         }
+        let Some(server) = &self.server else { return };
+        let deadline = Instant::now() + SOON;
+        let count = |log: &str, text| log.matches(text).count();
+        loop {
+            let log = server.log();
+            if count(&log, "a call has arrived") == count(&log, "the call is over") {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the server still has a call\n{}", self.logs());
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// What the server and Asterisk logged, for a failure's message.
