@@ -38,22 +38,22 @@ fn a_configuration_in_order_is_summed_up() {
         arioso.toml is in order.
           asterisk  pbx              http://127.0.0.1:8088, application "arioso"
           media     127.0.0.1        ulaw to and from 127.0.0.1, ports 31000-31007, at most 500 calls
-          engine    lab              http://127.0.0.1:50051
           engine    local            in this process
-          bot       reception        en-US; hears by lab, then local; speaks by local; converses by local
+          bot       reception        en-US; hears by local; speaks by local; converses by local
           route     100              reception
     "#);
 }
 
 #[test]
 fn a_wrong_configuration_is_explained_on_standard_error() {
-    let folder =
-        folder_with(&GOOD.replace("greeting", "greting").replace("\"lab\", \"local\"", "\"labor\", \"local\""));
+    let wrong =
+        GOOD.replace("greeting", "greting").replace("recognizer = [\"local\"]", "recognizer = [\"lab\", \"local\"]");
+    let folder = folder_with(&wrong);
     let output = arioso(folder.path(), &["check"]);
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));
     insta::assert_snapshot!(text(&output.stderr), @r#"
-        arioso.toml:26:15: bots.reception.recognizer: there is no engine called "labor"; there is: lab, local
-        arioso.toml:29:1: bots.reception.greting: unknown key; did you mean "greeting"?
+        arioso.toml:28:15: bots.reception.recognizer: there is no engine called "lab"; there is: local
+        arioso.toml:31:1: bots.reception.greting: unknown key; did you mean "greeting"?
     "#);
 }
 

@@ -136,6 +136,23 @@ pub(super) fn read_list(section: &Section<'_, '_>, key: &'static str, engines: &
     sound.then(|| preferred.into_iter().map(|(name, _)| name).collect())
 }
 
+/// How many of a list are engines of this process.
+pub(super) enum BuiltIn {
+    None,
+    Some,
+    All,
+}
+
+/// How many of a list are engines of this process. One that is wrong in itself counts as none of them.
+pub(super) fn built_in_of(list: &[EngineName], engines: &Engines) -> BuiltIn {
+    let local = |name: &&EngineName| matches!(engines.get(*name), Some(Some(EngineKind::Local(_))));
+    match list.iter().filter(local).count() {
+        0 => BuiltIn::None,
+        count if count == list.len() => BuiltIn::All,
+        _ => BuiltIn::Some,
+    }
+}
+
 fn unknown_engine(name: String, engines: &Engines) -> Fault {
     let known: Vec<String> = engines.keys().map(EngineName::to_string).collect();
     Fault::UnknownName { kind: "engine", nearest: nearest(&name, &known), name, known }

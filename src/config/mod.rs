@@ -28,7 +28,7 @@ pub use engines::{EngineKind, GrpcEngine, LocalEngine};
 pub use error::{Caution, ConfigError, Fault, Place, Problem, Warning};
 pub use flow_file::{parse_flow, reception};
 pub use media::Media;
-pub use names::{AppName, AsteriskName, BotName, EngineName, HttpUrl, Language, NameError};
+pub use names::{AppName, AsteriskName, BotName, EngineName, HttpUrl, Language, NameError, ends_in_ari};
 pub use routes::{Number, Route};
 pub use secret::Secret;
 pub use surroundings::{FoundFile, Surroundings, System};
