@@ -9,8 +9,12 @@ use super::values::{http_url, invalid, number, text, word};
 use crate::flow::Flow;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// How many threads the engines of this process may be given.
+pub const THREADS: RangeInclusive<usize> = 1..=256;
 
 /// An engine, by where it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +80,7 @@ fn read(section: &Section<'_, '_>) -> Option<EngineKind> {
 }
 
 fn read_local(section: &Section<'_, '_>) -> Option<LocalEngine> {
-    let threads = section.optional("threads", number(1..=256_usize)).and_then(NonZeroUsize::new);
+    let threads = section.optional("threads", number(THREADS)).and_then(NonZeroUsize::new);
     let models = section.optional("models", text).map(|path| section.context.path(&path));
     let flow = match section.optional("flow", text) {
         Some(path) => flow_file::load(section, "flow", &section.context.path(&path)),

@@ -10,16 +10,14 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The file itself cannot be read.
-    #[error(
-        "cannot read the configuration {}: {cause}; name it with --config, or start from the example in \
-         docs/configuration.md",
-        path.display()
-    )]
+    #[error("cannot read the configuration {}: {cause}; {remedy}", path.display())]
     Read {
         /// Which.
         path: PathBuf,
         /// What the operating system said.
         cause: String,
+        /// What to do about it.
+        remedy: &'static str,
     },
     /// What is in it is wrong; one line a problem, in the order of the file. Never empty.
     #[error("{}", Lines(.0))]

@@ -533,5 +533,11 @@ fn a_configuration_that_is_not_there_or_no_text() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("arioso.toml");
     std::fs::write(&path, [0xFF, 0xFE]).unwrap();
-    assert!(matches!(Config::load(&path), Err(ConfigError::Read { path: named, .. }) if named == path));
+    let text = Config::load(&path).unwrap_err().to_string();
+    assert_eq!(
+        text,
+        format!("cannot read the configuration {}: it is not UTF-8 text; save it as UTF-8", path.display())
+    );
+    let error = Config::load(folder.path()).unwrap_err();
+    assert!(error.to_string().ends_with(": it is a folder; name a file, such as the arioso.toml in it"), "{error}");
 }
