@@ -105,7 +105,7 @@ fn what_is_missing_for_a_command_has_that_exit_code_too_and_says_what_to_do() {
         (&["engine", "serve", "--token-file", "nope"], "cannot read the token in nope: there is no such file"),
         (&["engine", "serve", "--token-file", "empty"], "the secret in empty is empty"),
         (&["engine", "serve", "--flow", "nope"], "cannot read nope: there is no such file"),
-        (&["engine", "serve", "--flow", "wrong.toml"], "wrong.toml:1:11: give_up: has a whole number"),
+        (&["engine", "serve", "--flow", "wrong.toml"], "wrong.toml:1:11: give_up: has a number where a text is needed"),
         (&["engine", "serve", "--listen", "0.0.0.0:0"], "--token-file FILE"),
         (&["engine", "serve", "--listen", "localhost:50991"], "such as 127.0.0.1:50051"),
         (&["engine", "serve", "--threads", "0"], "from 1 to 256"),
