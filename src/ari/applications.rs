@@ -33,7 +33,7 @@ impl Ari {
     }
 
     /// Subscribes our application to a channel until the channel ends, so that `ChannelDestroyed` with its cause comes
-    /// for a call that the dialplan brought. Subscriptions are counted: two need two [`Ari::unsubscribe`].
+    /// for a call that the dialplan brought.
     ///
     /// [`AriError::NotFound`] when the channel is gone.
     pub async fn subscribe(&self, channel: &ChannelId) -> Result<(), AriError> {
@@ -41,15 +41,6 @@ impl Ari {
         match subscribed {
             Ok(_) => Ok(()),
             Err(AriError::Unprocessable { request, message }) => Err(AriError::NotFound { request, message }),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Takes one subscription back. None left to take back is fine.
-    pub async fn unsubscribe(&self, channel: &ChannelId) -> Result<(), AriError> {
-        let source = format!("channel:{channel}");
-        match self.remove(&self.subscription(), &[("eventSource", &source)]).await {
-            Ok(_) | Err(AriError::Conflict { .. } | AriError::Unprocessable { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }

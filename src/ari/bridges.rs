@@ -63,22 +63,7 @@ impl Ari {
         }
         let inhibit_connected_line_updates = connected_line == ConnectedLine::Inhibit;
         let parameters = Parameters { channel: channels, inhibit_connected_line_updates };
-        self.membership(id, "addChannel", &parameters).await
-    }
-
-    /// Takes channels out of a bridge.
-    ///
-    /// Errors as [`Ari::add_channels`]; [`AriError::NotInStasis`] here also means "not in this bridge".
-    pub async fn remove_channels(&self, id: &BridgeId, channels: &[&ChannelId]) -> Result<(), AriError> {
-        #[derive(Serialize)]
-        struct Parameters<'a> {
-            channel: &'a [&'a ChannelId],
-        }
-        self.membership(id, "removeChannel", &Parameters { channel: channels }).await
-    }
-
-    async fn membership(&self, id: &BridgeId, command: &str, parameters: &impl Serialize) -> Result<(), AriError> {
-        let path = ["bridges", id.as_str(), command];
-        self.command(&path, parameters).await.map_err(AriError::channel_is_not_available)
+        let path = ["bridges", id.as_str(), "addChannel"];
+        self.command(&path, &parameters).await.map_err(AriError::channel_is_not_available)
     }
 }

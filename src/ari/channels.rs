@@ -13,18 +13,6 @@ pub enum HangupReason {
     /// The conversation is over. Before answering, SIP says 603.
     #[default]
     Normal,
-    /// Busy: 486.
-    Busy,
-    /// No capacity: 503.
-    Congestion,
-    /// Nobody answers: 480.
-    NoAnswer,
-    /// It took too long: 408.
-    Timeout,
-    /// Not wanted: 403.
-    Rejected,
-    /// No such number: 404.
-    Unallocated,
     /// Something broke here: 500.
     Failure,
 }
@@ -33,12 +21,6 @@ impl HangupReason {
     fn as_str(self) -> &'static str {
         match self {
             Self::Normal => "normal",
-            Self::Busy => "busy",
-            Self::Congestion => "congestion",
-            Self::NoAnswer => "no_answer",
-            Self::Timeout => "timeout",
-            Self::Rejected => "rejected",
-            Self::Unallocated => "unallocated",
             Self::Failure => "failure",
         }
     }
@@ -83,42 +65,6 @@ pub struct MediaLeg {
     pub local: SocketAddr,
 }
 
-/// A call to place.
-#[derive(Clone, Debug)]
-pub struct Originate {
-    /// Id of the channel. Events of it can come before the answer.
-    pub channel: ChannelId,
-    /// What to dial: `PJSIP/100`, `Local/100@default/n`.
-    pub endpoint: String,
-    /// What it does once it is answered.
-    pub then: OriginateTarget,
-    /// Who calls: `Name <number>`.
-    pub caller_id: Option<String>,
-    /// For how long it may ring, whole seconds; 30 s when `None`.
-    pub ring_timeout: Option<Duration>,
-    /// Variables that it starts with.
-    pub variables: Variables,
-}
-
-/// What a placed call does once it is answered.
-#[derive(Clone, Debug)]
-pub enum OriginateTarget {
-    /// Enters our application.
-    App {
-        /// The `args` of its `StasisStart`; split at commas.
-        args: String,
-    },
-    /// Runs in the dialplan.
-    Dialplan {
-        /// Context.
-        context: String,
-        /// Extension.
-        extension: String,
-        /// Priority, from 1.
-        priority: u32,
-    },
-}
-
 impl Ari {
     /// All channels, of all applications and none.
     pub async fn channels(&self) -> Result<Vec<Channel>, AriError> {
@@ -142,20 +88,6 @@ impl Ari {
     /// Lets the caller of an unanswered call hear ringing.
     pub async fn ring(&self, id: &ChannelId) -> Result<(), AriError> {
         self.channel_command(id, "ring", &NoParameters {}).await
-    }
-
-    /// Opens early media towards an unanswered call (SIP 183). Needs Asterisk 20.16 or 22.6.
-    pub async fn progress(&self, id: &ChannelId) -> Result<(), AriError> {
-        self.channel_command(id, "progress", &NoParameters {}).await
-    }
-
-    /// Sends keys (`0`–`9`, `*`, `#`, `A`–`D`), a tenth of a second each. The channel is busy until all are sent.
-    pub async fn send_dtmf(&self, id: &ChannelId, digits: &str) -> Result<(), AriError> {
-        #[derive(Serialize)]
-        struct Parameters<'a> {
-            dtmf: &'a str,
-        }
-        self.channel_command(id, "dtmf", &Parameters { dtmf: digits }).await
     }
 
     /// Hands a channel back to the dialplan, at the target or, without one, at the priority after the `Stasis()` that
@@ -193,14 +125,6 @@ impl Ari {
             value: &'a str,
         }
         self.channel_command(id, "variable", &Parameters { variable: name, value }).await
-    }
-
-    /// Sets several, one after the other, up to the first that fails.
-    pub async fn set_variables(&self, id: &ChannelId, variables: &Variables) -> Result<(), AriError> {
-        for (name, value) in variables {
-            self.set_variable(id, name, value).await?;
-        }
-        Ok(())
     }
 
     /// Reads a variable or function of a channel; `None` when there is no such variable, or no such channel.
@@ -266,54 +190,6 @@ impl Ari {
                 Err(AriError::BadResponse { request: "POST channels/externalMedia".to_owned(), cause })
             }
         }
-    }
-
-    /// Places a call. What becomes of it comes as events.
-    ///
-    /// [`AriError::Failed`] means that the endpoint cannot be reached; [`AriError::AlreadyExists`] that the id is in use,
-    /// or, in Asterisk 22.10 after such an answer on the same connection, anything: use an id that cannot be in use.
-    pub async fn originate(&self, call: &Originate) -> Result<Channel, AriError> {
-        #[derive(Default, Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Parameters<'a> {
-            endpoint: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            app: Option<&'a str>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            app_args: Option<&'a str>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            context: Option<&'a str>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            extension: Option<&'a str>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            priority: Option<u32>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            caller_id: Option<&'a str>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            timeout: Option<u64>,
-            #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-            variables: BTreeMap<&'a str, &'a str>,
-        }
-        let mut parameters = Parameters {
-            endpoint: &call.endpoint,
-            caller_id: call.caller_id.as_deref(),
-            timeout: call.ring_timeout.map(|limit| limit.as_secs().max(1)),
-            variables: call.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
-            ..Parameters::default()
-        };
-        match &call.then {
-            OriginateTarget::App { args } => {
-                parameters.app = Some(self.settings.app.as_str());
-                parameters.app_args = Some(args);
-            }
-            OriginateTarget::Dialplan { context, extension, priority } => {
-                parameters.context = Some(context);
-                parameters.extension = Some(extension);
-                parameters.priority = Some(*priority);
-            }
-        }
-        let created = self.create(&["channels", call.channel.as_str()], &parameters).await;
-        created.map_err(AriError::conflict_is_duplicate)
     }
 
     async fn channel_command(

@@ -12,8 +12,8 @@ use std::time::Duration;
 pub enum AriError {
     /// Nobody answers at the address, or not with HTTP.
     #[error(
-        "cannot reach Asterisk at {url}: {cause}; check that it runs and that http.conf has enabled=yes and the bindaddr \
-         and bindport of this URL"
+        "cannot reach Asterisk at {url}: {cause}; check the address and the firewall, that Asterisk runs, and that http.conf \
+         has enabled=yes and the bindaddr and bindport of this URL"
     )]
     Unreachable {
         /// The configured address.
@@ -258,6 +258,11 @@ pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
+    if cause.is::<tokio::time::error::Elapsed>()
+        || cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::TimedOut)
+    {
+        return "no answer in time".to_owned();
+    }
     // What rustls says here is a paragraph with a link.
     let ended = cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::UnexpectedEof);
     if ended { "the connection ended".to_owned() } else { cause.to_string() }
@@ -320,6 +325,13 @@ mod tests {
         assert!(matches!(connection_error("https://pbx", &certificate), AriError::Tls { .. }));
         let refused = Error::from(ErrorKind::ConnectionRefused);
         assert!(matches!(connection_error("https://pbx", &refused), AriError::Unreachable { .. }));
+    }
+
+    #[test]
+    fn a_time_out_is_told_in_words() {
+        let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let text = connection_error("http://pbx", &late).to_string();
+        assert!(text.contains("http://pbx: no answer in time; check the address and the firewall"), "{text}");
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub use applications::AppUse;
 #[cfg(feature = "shell")]
 pub use bridges::ConnectedLine;
 #[cfg(feature = "shell")]
-pub use channels::{ExternalMedia, HangupReason, MediaLeg, Originate, OriginateTarget, Variables, absolute_timeout};
+pub use channels::{ExternalMedia, HangupReason, MediaLeg, Variables, absolute_timeout};
 #[cfg(feature = "shell")]
 pub use error::AriError;
 pub use event::{DialStatus, Event, EventError, HangupOrigin, parse_event};

@@ -3,7 +3,10 @@
 //! The external-media leg is really made, under an application name of its own, so that neither a running server nor
 //! its calls are disturbed; it is removed again, and carries a dead-man timer in case that this program is killed.
 
+mod connection;
 mod modules;
+
+pub use connection::{NoConnection, connection};
 
 use super::events_socket::{EventStream, Signal};
 use super::{
@@ -118,7 +121,10 @@ async fn look(settings: &AriSettings, media: SocketAddr, checks: &mut Vec<Check>
         Err(error) => return checks.push(Check::failed(REACH, error.to_string(), "correct the configuration")),
     };
     let info = ari.info().await;
-    let reached = reach(&info, settings);
+    let reached = match &info {
+        Err(AriError::Unreachable { .. }) => no_connection(settings).await.unwrap_or_else(|| reach(&info, settings)),
+        _ => reach(&info, settings),
+    };
     let stop = reached.iter().any(|check| matches!(check.outcome, Outcome::Failed { .. }));
     checks.extend(reached);
     let info = match info {
@@ -141,6 +147,14 @@ async fn look(settings: &AriSettings, media: SocketAddr, checks: &mut Vec<Check>
         let rest = [EVENTS, MEDIA, DEAD_MAN, CLEAN];
         checks.extend(rest.map(|name| Check::skipped(name, "nothing may be changed there")));
     }
+}
+
+/// What is in the way of any connection, as far as it is not Asterisk's own settings.
+async fn no_connection(settings: &AriSettings) -> Option<Vec<Check>> {
+    let (host, port) = settings.url.host_and_port();
+    let error = connection(&host, port).await.err()?;
+    let fix = error.fix()?;
+    Some(vec![Check::failed(REACH, format!("{}: {error}", settings.url), fix)])
 }
 
 /// Whether somebody answers, and lets us in.
@@ -221,16 +235,16 @@ async fn write_access(ari: &Ari) -> Check {
 /// Whether the version has what is needed, and what it does not have.
 fn version(text: &str) -> Check {
     let Some(version) = AsteriskVersion::parse(text) else {
-        let fix = format!("make sure that it is newer than {OLDEST}");
+        let fix = format!("make sure that it is {OLDEST} or newer; 20 or 22 are recommended");
         return Check::warning(VERSION, format!("Asterisk {text} does not say how old it is"), fix);
     };
     if version < OLDEST {
         let detail = format!("Asterisk {text} has no external media");
-        return Check::failed(VERSION, detail, format!("install {OLDEST} or newer; 20 and 22 are the supported lines"));
+        return Check::failed(VERSION, detail, format!("install {OLDEST} or newer; 20 or 22 are recommended"));
     }
     if version < (AsteriskVersion { major: 18, minor: 0 }) {
         let detail = format!("Asterisk {text}: phones may get a re-INVITE without need when the bot joins a call");
-        return Check::warning(VERSION, detail, "install 18 or newer; 20 and 22 are the supported lines");
+        return Check::warning(VERSION, detail, "install 18 or newer; 20 or 22 are recommended");
     }
     Check::passed(VERSION, format!("Asterisk {text}"))
 }

@@ -1,6 +1,6 @@
 //! What is needed to reach one Asterisk: its address, a login, the name of our application there.
 
-use crate::config::{AppName, Secret};
+use crate::config::{AppName, Secret, ends_in_ari};
 use reqwest::Url;
 use std::fmt;
 use std::net::IpAddr;
@@ -91,7 +91,7 @@ impl BaseUrl {
         if url.query().is_some() || url.fragment().is_some() {
             return Err(BaseUrlError::Extra);
         }
-        if url.path().trim_end_matches('/').ends_with("/ari") {
+        if ends_in_ari(url.path()) {
             return Err(BaseUrlError::EndsInAri);
         }
         Ok(Self(url))

@@ -1,11 +1,12 @@
 //! `arioso check`: whether the configuration can be used, and what it says.
 
-use super::{ConfigArgs, print};
+use super::{AlreadyTold, ConfigArgs, print};
 use crate::config::{Asterisk, Bot, BotName, Config, ConfigError, EngineKind, EngineName, Place, Transport};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// What to check, and how to say it.
@@ -32,7 +33,12 @@ pub fn run(args: &CheckArgs) -> Result<()> {
         checked.as_ref().map(|config| summary(path, config)).unwrap_or_default()
     };
     print(&result).context("cannot write the result")?;
-    checked.map(drop).map_err(Into::into)
+    match checked {
+        Ok(_) => Ok(()),
+        // It stands in the result.
+        Err(_) if args.json => Err(AlreadyTold.into()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// For people: what was understood, aligned, and what is odd.
@@ -43,13 +49,13 @@ fn summary(path: &Path, config: &Config) -> String {
         let _ = writeln!(text, "  asterisk  {name:<16} {url}, application \"{app}\"");
     }
     let media = &config.media;
-    let (from, to) = (media.ports.start(), media.ports.end());
     let _ = writeln!(
         text,
-        "  media     {:<16} {} to and from {}, ports {from}-{to}, at most {} calls",
+        "  media     {:<16} {} to and from {}, {}, at most {} calls",
         media.listen,
         media.law.asterisk_format(),
         media.advertise,
+        ports(&media.ports),
         media.max_calls
     );
     for (name, engine) in &config.engines {
@@ -68,6 +74,13 @@ fn summary(path: &Path, config: &Config) -> String {
         let _ = writeln!(text, "warning: {warning}");
     }
     text
+}
+
+fn ports(ports: &RangeInclusive<u16>) -> String {
+    match (ports.start(), ports.end()) {
+        (from, to) if from == to => format!("port {from}"),
+        (from, to) => format!("ports {from}-{to}"),
+    }
 }
 
 fn engines_of(bot: &Bot) -> String {
@@ -147,4 +160,15 @@ fn json_summary(config: &Config) -> Value {
 
 fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_port_is_no_range() {
+        assert_eq!(ports(&(31_000..=31_000)), "port 31000");
+        assert_eq!(ports(&(31_000..=31_007)), "ports 31000-31007");
+    }
 }

@@ -1,21 +1,24 @@
 //! `arioso engine`: the reference engines over gRPC.
 
-use super::{UsageError, runtime, stop::StopSignals};
+use super::{EXIT_CODES, UsageError, runtime, stop::StopSignals};
 use crate::call::Service;
-use crate::config::{parse_flow, reception};
+use crate::config::{
+    Fault, Surroundings as _, System, THREADS, parse_flow, read_cause as cause, reception, secret_from_file,
+};
 use crate::speech::BearerToken;
 use crate::speech::flow_dialog::FlowDialog;
 use crate::speech::local::models::ModelCache;
 use crate::speech::local::{InferencePool, LocalEngines};
-use crate::speech::server::{Catalog, CatalogModel, CatalogVoice, EngineServer, ListenSettings, ServedEngines};
-use anyhow::{Context as _, Result};
+use crate::speech::server::{
+    Catalog, CatalogModel, CatalogVoice, EngineServer, ListenSettings, ServeError, ServedEngines,
+};
+use anyhow::Result;
 use clap::{Args, Subcommand};
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tracing::info;
+use tracing::{info, warn};
 
 /// The reference engines.
 #[derive(Clone, Debug, Args)]
@@ -29,6 +32,7 @@ pub struct EngineArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub enum EngineCommand {
     /// Serve the contract with local models and the built-in dialogue.
+    #[command(after_help = EXIT_CODES)]
     Serve(EngineServeArgs),
 }
 
@@ -36,13 +40,14 @@ pub enum EngineCommand {
 #[derive(Clone, Debug, Args)]
 pub struct EngineServeArgs {
     /// Address and port to listen on. Beyond this machine a token is required.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 50_051)))]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen_address,
+        default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 50_051)))]
     pub listen: SocketAddr,
     /// File with the token that clients must show.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// Threads that compute (default: one less than there are processors).
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = threads)]
     pub threads: Option<NonZeroUsize>,
     /// Folder of the models (default: a cache folder of this user).
     #[arg(long, value_name = "FOLDER")]
@@ -53,6 +58,15 @@ pub struct EngineServeArgs {
     /// What the dialogue says (default: the built-in reception).
     #[arg(long, value_name = "FILE")]
     pub flow: Option<PathBuf>,
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:50051 or [::1]:50051")
+}
+
+fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    let count = text.parse().ok().filter(|count| THREADS.contains(count)).and_then(NonZeroUsize::new);
+    count.ok_or_else(|| format!("write a whole number from {} to {}", THREADS.start(), THREADS.end()))
 }
 
 /// Runs the command.
@@ -71,10 +85,14 @@ fn serve(args: &EngineServeArgs) -> Result<()> {
         token: args.token_file.as_deref().map(read_token).transpose()?,
         ..ListenSettings::default()
     };
+    // Before the models, which take seconds.
+    if !args.listen.ip().is_loopback() && settings.token.is_none() {
+        return Err(ServeError::OpenToAll(args.listen).into());
+    }
     let flow = match &args.flow {
         Some(file) => {
-            let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-            Arc::new(parse_flow(&text, &file.display().to_string())?)
+            let unreadable = |error| UsageError(format!("cannot read {}: {}", file.display(), cause(&error)));
+            Arc::new(parse_flow(&System.read(file).map_err(unreadable)?.text, &file.display().to_string())?)
         }
         None => reception(),
     };
@@ -131,7 +149,44 @@ async fn stdin_closed(wanted: bool) {
 }
 
 fn read_token(file: &Path) -> Result<BearerToken> {
-    let text = fs::read_to_string(file).with_context(|| format!("cannot read the token in {}", file.display()))?;
+    let (secret, caution) = secret_from_file(file).map_err(|fault| match fault {
+        Fault::FileUnreadable { path, cause } => {
+            UsageError(format!("cannot read the token in {}: {cause}", path.display()))
+        }
+        other => UsageError(format!("--token-file: {other}")),
+    })?;
+    if let Some(caution) = caution {
+        warn!("--token-file: {caution}");
+    }
     let wrong = || UsageError(format!("{} holds no token: one or more visible ASCII characters", file.display()));
-    Ok(BearerToken::new(&text).ok_or_else(wrong)?)
+    Ok(BearerToken::new(secret.expose()).ok_or_else(wrong)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Caution;
+
+    #[test]
+    fn a_token_that_others_can_read_is_the_same_warning_as_in_the_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, "s3cret\n").unwrap();
+        for (mode, open) in [(0o600, false), (0o644, true)] {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            std::fs::set_permissions(&file, mode).unwrap();
+            let (secret, caution) = secret_from_file(&file).unwrap();
+            assert_eq!(secret.expose(), "s3cret");
+            assert_eq!(matches!(caution, Some(Caution::SecretReadableByAll { .. })), open);
+            assert!(read_token(&file).is_ok());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_says_what_to_do() {
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let settings = ListenSettings { address: other.local_addr().unwrap(), ..ListenSettings::default() };
+        let Err(error) = EngineServer::bind(settings, ServedEngines::default()).await else { panic!("bound twice") };
+        assert!(error.to_string().ends_with("; stop that program, or choose another --listen"), "{error}");
+    }
 }

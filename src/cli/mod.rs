@@ -10,6 +10,9 @@ pub mod serve;
 mod stop;
 
 use crate::config::{Config, ConfigError};
+use crate::host::StartError;
+use crate::speech::local::models::ModelError;
+use crate::speech::server::ServeError;
 use crate::telemetry::{self, LogFormat, TelemetryError};
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
@@ -25,12 +28,20 @@ Exit codes:
   2  wrong usage or configuration
 
 Environment:
-  ARIOSO_LOG  what is logged: \"debug\", or \"info,arioso::ari=trace\" (default: \"warn,arioso=info\")";
+  ARIOSO_CONFIG         the configuration file, where --config is not given
+  ARIOSO_MODELS         folder of the models, where --models or the configuration names none
+  ARIOSO_ASTERISK_ROOT  folder with an installed Asterisk for `demo`, where --asterisk-root is not given
+  ARIOSO_LOG            what is logged: \"debug\", or \"info,arioso::ari=trace\" (default: \"warn,arioso=info\")";
 
 /// What failed is a command whose exit code is 2 although it found out by itself.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);
+
+/// A command has failed, and its result on standard output says why.
+#[derive(Debug, thiserror::Error)]
+#[error("the result says what is wrong")]
+pub struct AlreadyTold;
 
 /// A voice-bot media server for Asterisk.
 #[derive(Debug, Parser)]
@@ -129,6 +140,9 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 
 /// Says on standard error what failed and why, and chooses the exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
+    if error.is::<AlreadyTold>() {
+        return ExitCode::from(2);
+    }
     let text = match error.downcast_ref() {
         // Every line begins with its place, as editors and terminals expect it.
         Some(ConfigError::Invalid(_)) => format!("{error}"),
@@ -141,7 +155,12 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 
 fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     let wrong_filter = matches!(cause.downcast_ref(), Some(TelemetryError::Filter { .. } | TelemetryError::NotText));
-    wrong_filter || cause.is::<ConfigError>() || cause.is::<UsageError>()
+    wrong_filter
+        || cause.is::<ConfigError>()
+        || cause.is::<UsageError>()
+        || matches!(cause.downcast_ref(), Some(StartError::NoAsterisk))
+        || matches!(cause.downcast_ref(), Some(ServeError::OpenToAll(_)))
+        || matches!(cause.downcast_ref(), Some(ModelError::Unknown { .. }))
 }
 
 /// Prints the result of a command. A reader that has gone away (`arioso check | head -1`) is no failure.

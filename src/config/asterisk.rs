@@ -4,7 +4,7 @@ use super::document::Section;
 use super::error::{Caution, Fault};
 use super::names::{AppName, AsteriskName, HttpUrl};
 use super::secret::{self, Secret};
-use super::values::{duration, http_url, invalid, parsed, text};
+use super::values::{asterisk_url, duration, invalid, parsed, text};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -74,7 +74,7 @@ pub(super) fn read_all(root: &Section<'_, '_>) -> Vec<Option<Asterisk>> {
 
 fn read(section: &Section<'_, '_>) -> Option<Asterisk> {
     let name = section.required("name", "\"pbx\"", parsed("\"pbx\"", AsteriskName::new));
-    let url = section.required("url", "\"http://127.0.0.1:8088\"", http_url);
+    let url = section.required("url", "\"http://127.0.0.1:8088\"", asterisk_url);
     let username = section.required("username", "\"bot\"", username);
     let password = secret::required(section, &secret::PASSWORD);
     let app = section.required("app", "\"arioso\"", parsed("\"arioso\"", AppName::new));

@@ -1,7 +1,8 @@
 //! `[bots.NAME]`: engines, words and manners of a bot.
 
 use super::document::Section;
-use super::engines::{self, Engines};
+use super::engines::{self, BuiltIn, Engines};
+use super::error::{Caution, Fault};
 use super::names::{BotName, EngineName, Language};
 use super::values::{boolean, duration, invalid, parsed, text};
 use crate::call::{BargeIn, Endpointing, NoInput, Watchdogs};
@@ -59,6 +60,19 @@ fn read(section: &Section<'_, '_>, engines: &Engines) -> Option<Bot> {
     let barge_in = section.section("barge_in").map(|section| barge_in(&section)).unwrap_or_default();
     let watchdogs = section.section("watchdogs").map(|section| watchdogs(&section)).unwrap_or_default();
     section.finish();
+    if let Some(language) = language.as_ref().filter(|language| !language.is_english()) {
+        for (key, list) in [("recognizer", &recognizer), ("synthesizer", &synthesizer)] {
+            match list.as_deref().map(|list| engines::built_in_of(list, engines)) {
+                Some(BuiltIn::All) => {
+                    section.problem("language", Fault::EnglishOnly { language: language.clone(), key })
+                }
+                Some(BuiltIn::Some) => {
+                    section.warn("language", Caution::EnglishOnly { language: language.clone(), key });
+                }
+                Some(BuiltIn::None) | None => {}
+            }
+        }
+    }
     Some(Bot {
         language: language?,
         recognizer: recognizer?,

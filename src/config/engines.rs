@@ -9,8 +9,12 @@ use super::values::{http_url, invalid, number, text, word};
 use crate::flow::Flow;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// How many threads the engines of this process may be given.
+pub const THREADS: RangeInclusive<usize> = 1..=256;
 
 /// An engine, by where it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +80,7 @@ fn read(section: &Section<'_, '_>) -> Option<EngineKind> {
 }
 
 fn read_local(section: &Section<'_, '_>) -> Option<LocalEngine> {
-    let threads = section.optional("threads", number(1..=256_usize)).and_then(NonZeroUsize::new);
+    let threads = section.optional("threads", number(THREADS)).and_then(NonZeroUsize::new);
     let models = section.optional("models", text).map(|path| section.context.path(&path));
     let flow = match section.optional("flow", text) {
         Some(path) => flow_file::load(section, "flow", &section.context.path(&path)),
@@ -134,6 +138,23 @@ pub(super) fn read_list(section: &Section<'_, '_>, key: &'static str, engines: &
         }
     }
     sound.then(|| preferred.into_iter().map(|(name, _)| name).collect())
+}
+
+/// How many of a list are engines of this process.
+pub(super) enum BuiltIn {
+    None,
+    Some,
+    All,
+}
+
+/// How many of a list are engines of this process. One that is wrong in itself counts as none of them.
+pub(super) fn built_in_of(list: &[EngineName], engines: &Engines) -> BuiltIn {
+    let local = |name: &&EngineName| matches!(engines.get(*name), Some(Some(EngineKind::Local(_))));
+    match list.iter().filter(local).count() {
+        0 => BuiltIn::None,
+        count if count == list.len() => BuiltIn::All,
+        _ => BuiltIn::Some,
+    }
 }
 
 fn unknown_engine(name: String, engines: &Engines) -> Fault {

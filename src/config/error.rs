@@ -1,7 +1,7 @@
 //! What can be wrong with a configuration: where it is, what it is, and what to do about it.
 
 use super::media;
-use super::names::AsteriskName;
+use super::names::{AsteriskName, Language};
 use crate::flow::FlowError;
 use std::fmt;
 use std::path::PathBuf;
@@ -10,16 +10,14 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The file itself cannot be read.
-    #[error(
-        "cannot read the configuration {}: {cause}; name it with --config, or start from the example in \
-         docs/configuration.md",
-        path.display()
-    )]
+    #[error("cannot read the configuration {}: {cause}; {remedy}", path.display())]
     Read {
         /// Which.
         path: PathBuf,
         /// What the operating system said.
         cause: String,
+        /// What to do about it.
+        remedy: &'static str,
     },
     /// What is in it is wrong; one line a problem, in the order of the file. Never empty.
     #[error("{}", Lines(.0))]
@@ -132,6 +130,18 @@ pub enum Fault {
         found: String,
         /// Why it is no good, and what would be.
         why: String,
+    },
+    /// A bot that would have to hear or speak a language with engines that do not know it.
+    #[error(
+        "\"{}\" is not known to the built-in engines, which know English only, and {key} lists no others; list an \
+         engine of kind \"grpc\" there, or write \"en-US\"",
+        language.as_str()
+    )]
+    EnglishOnly {
+        /// The bot's language.
+        language: Language,
+        /// The list with nothing but built-in engines.
+        key: &'static str,
     },
     /// An address with more than it should have. It is not shown: there may be a password in it.
     #[error("has more than a scheme, a host, a port and a path; take out what stands before '@' or follows '?' or '#'")]
@@ -265,6 +275,29 @@ pub enum Caution {
         asterisk: AsteriskName,
         /// The address.
         advertise: std::net::IpAddr,
+    },
+    /// Asterisk is told an address at which nobody listens.
+    #[error(
+        "Asterisk is told to send audio to {advertise}, but the sockets are on {listen} only, where it does not arrive; \
+         set media.listen to an address that receives it, or to \"{}\" for all of them",
+        if listen.is_ipv4() { "0.0.0.0" } else { "::" }
+    )]
+    ListensElsewhere {
+        /// Where the sockets are.
+        listen: std::net::IpAddr,
+        /// What Asterisk is told.
+        advertise: std::net::IpAddr,
+    },
+    /// A language that some of the engines do not know.
+    #[error(
+        "the built-in engines know English only: those in {key} fail with \"{}\", and only the others can help",
+        language.as_str()
+    )]
+    EnglishOnly {
+        /// The bot's language.
+        language: Language,
+        /// The list with built-in engines in it.
+        key: &'static str,
     },
     /// A secret that is none.
     #[error(

@@ -88,6 +88,10 @@ fn warn_about(
     if from <= *EPHEMERAL.end() && to >= *EPHEMERAL.start() {
         warn("ports", Caution::EphemeralPorts { from, to });
     }
+    // A public address may be translated to the one listened on, but nothing is translated to or from loopback.
+    if !media.listen.is_unspecified() && media.advertise.is_loopback() != media.listen.is_loopback() {
+        warn("advertise", Caution::ListensElsewhere { listen: media.listen, advertise: media.advertise });
+    }
     if media.advertise.is_loopback() {
         for elsewhere in asterisks.iter().flatten().filter(|asterisk| !asterisk.url.is_loopback()) {
             let (asterisk, advertise) = (elsewhere.name.clone(), media.advertise);

@@ -24,14 +24,14 @@ mod values;
 
 pub use asterisk::{Asterisk, Transport};
 pub use bots::Bot;
-pub use engines::{EngineKind, GrpcEngine, LocalEngine};
+pub use engines::{EngineKind, GrpcEngine, LocalEngine, THREADS};
 pub use error::{Caution, ConfigError, Fault, Place, Problem, Warning};
 pub use flow_file::{parse_flow, reception};
 pub use media::Media;
-pub use names::{AppName, AsteriskName, BotName, EngineName, HttpUrl, Language, NameError};
+pub use names::{AppName, AsteriskName, BotName, EngineName, HttpUrl, Language, NameError, ends_in_ari};
 pub use routes::{Number, Route};
-pub use secret::Secret;
-pub use surroundings::{FoundFile, Surroundings, System};
+pub use secret::{Secret, secret_from_file};
+pub use surroundings::{FoundFile, Surroundings, System, cause as read_cause};
 
 use document::{Context, Section};
 use std::collections::BTreeMap;
@@ -60,9 +60,11 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Read`] if there is no such file, [`ConfigError::Invalid`] with every problem found in it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let found = System
-            .read(path)
-            .map_err(|error| ConfigError::Read { path: path.to_owned(), cause: surroundings::cause(&error) })?;
+        let found = System.read(path).map_err(|error| ConfigError::Read {
+            path: path.to_owned(),
+            cause: surroundings::cause(&error),
+            remedy: surroundings::remedy(&error),
+        })?;
         let base_dir = path.parent().unwrap_or(Path::new(""));
         Self::parse(&found.text, &path.display().to_string(), base_dir, &System)
     }

@@ -1,6 +1,7 @@
 //! Names and addresses as types of their own, so that none is taken for another.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 /// Asterisk keeps an application's name in a buffer of this size.
 const MAX_APP_BYTES: usize = 73;
@@ -25,6 +26,9 @@ pub enum NameError {
     /// Not HTTP.
     #[error("begins with another scheme; write it with http:// or https://")]
     UrlScheme,
+    /// The address of an Asterisk with the path that is added to it.
+    #[error("ends in /ari, which is added; leave it out")]
+    UrlEndsInAri,
     /// A login, a query or a fragment within an address.
     #[error("has more than a scheme, a host, a port and a path")]
     UrlParts,
@@ -101,6 +105,11 @@ impl Language {
         if well_formed { Ok(Self(text.to_owned())) } else { Err(NameError::Language) }
     }
 
+    /// Whether it is English, of whatever country.
+    pub fn is_english(&self) -> bool {
+        self.0.split('-').next().is_some_and(|primary| primary.eq_ignore_ascii_case("en"))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -113,7 +122,13 @@ pub struct HttpUrl {
     /// Without a slash at the end.
     text: String,
     host: String,
+    port: u16,
     encrypted: bool,
+}
+
+/// Whether the path of an Asterisk's address ends in the `/ari` that is added to it anyway.
+pub fn ends_in_ari(path: &str) -> bool {
+    path.trim_end_matches('/').ends_with("/ari")
 }
 
 impl HttpUrl {
@@ -137,7 +152,27 @@ impl HttpUrl {
             return Err(NameError::Url);
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        Ok(Self { text: text.trim_end_matches('/').to_owned(), host, encrypted })
+        // What ends in a number is an IPv4 address for every URL parser, and no name.
+        let numeric = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+        if numeric && host.parse::<Ipv4Addr>().is_err() {
+            return Err(NameError::Url);
+        }
+        let port = authority.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
+        Ok(Self { text: text.trim_end_matches('/').to_owned(), host, port, encrypted })
+    }
+
+    /// The same for the address of an Asterisk, to which `/ari` is added.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`], and [`NameError::UrlEndsInAri`].
+    pub fn of_asterisk(text: &str) -> Result<Self, NameError> {
+        let url = Self::new(text)?;
+        if ends_in_ari(&url.text) { Err(NameError::UrlEndsInAri) } else { Ok(url) }
+    }
+
+    /// The host, without the brackets of an IPv6 address, and the port.
+    pub fn host_and_port(&self) -> (&str, u16) {
+        (&self.host, self.port)
     }
 
     /// The address, without a slash at the end.

@@ -2,9 +2,10 @@
 
 use super::document::Section;
 use super::error::{Caution, Fault};
-use super::surroundings::cause;
+use super::surroundings::{Surroundings, System, cause};
 use super::values::text;
 use std::fmt;
+use std::path::Path;
 use toml::de::DeValue;
 
 /// A text that must not be seen: `Debug` hides it, and it has no `Display`.
@@ -99,16 +100,27 @@ impl<'v, 't> Given<'v, 't> {
 
 fn from_file(section: &Section<'_, '_>, key: &'static str, value: &DeValue<'_>) -> Result<Secret, Fault> {
     let path = section.context.path(&text(value)?);
-    let found = section
-        .context
-        .surroundings
-        .read(&path)
-        .map_err(|error| Fault::FileUnreadable { path: path.clone(), cause: cause(&error) })?;
-    if found.readable_by_all {
-        section.warn(key, Caution::SecretReadableByAll { path: path.clone() });
+    let (secret, caution) = read_file(&path, section.context.surroundings)?;
+    if let Some(caution) = caution {
+        section.warn(key, caution);
     }
+    Ok(secret)
+}
+
+/// Reads a secret from a file, whose last line break is no part of it; with what is odd about the file.
+///
+/// # Errors
+/// [`Fault::FileUnreadable`], or [`Fault::BadSecret`] if there is no secret in it, or more than one line.
+pub fn secret_from_file(path: &Path) -> Result<(Secret, Option<Caution>), Fault> {
+    read_file(path, &System)
+}
+
+fn read_file(path: &Path, surroundings: &dyn Surroundings) -> Result<(Secret, Option<Caution>), Fault> {
+    let unreadable = |error| Fault::FileUnreadable { path: path.to_owned(), cause: cause(&error) };
+    let found = surroundings.read(path).map_err(unreadable)?;
     let line = found.text.strip_suffix('\n').unwrap_or(&found.text);
-    checked(line.strip_suffix('\r').unwrap_or(line), || path.display().to_string())
+    let secret = checked(line.strip_suffix('\r').unwrap_or(line), || path.display().to_string())?;
+    Ok((secret, found.readable_by_all.then(|| Caution::SecretReadableByAll { path: path.to_owned() })))
 }
 
 fn from_variable(section: &Section<'_, '_>, value: &DeValue<'_>) -> Result<Secret, Fault> {

@@ -48,13 +48,25 @@ impl Surroundings for System {
 }
 
 /// What a failed read says to a person.
-pub(super) fn cause(error: &io::Error) -> String {
+pub fn cause(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
         io::ErrorKind::PermissionDenied => "this user may not read it".to_owned(),
         io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
         io::ErrorKind::FileTooLarge => "it is larger than 1 MiB".to_owned(),
         other => other.to_string(),
+    }
+}
+
+/// What to do about a configuration that could not be read.
+pub(super) fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::InvalidData => "save it as UTF-8",
+        io::ErrorKind::IsADirectory => "name a file, such as the arioso.toml in it",
+        io::ErrorKind::PermissionDenied => "run as a user who may, or change who may read it",
+        io::ErrorKind::FileTooLarge => "name the right file with --config",
+        _ => "name it with --config, or start from the example in docs/configuration.md",
     }
 }
 

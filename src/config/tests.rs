@@ -101,12 +101,11 @@ fn the_example_is_read_in_full() {
     let name = |name: &str| EngineName::new(name).unwrap();
     let EngineKind::Local(local) = &config.engines[&name("local")] else { panic!() };
     assert_eq!((local.threads, &local.models, &local.flow), (None, &None, &reception()));
-    let EngineKind::Grpc(lab) = &config.engines[&name("lab")] else { panic!() };
-    assert_eq!((lab.url.as_str(), &lab.token, &lab.ca_file), ("http://127.0.0.1:50051", &None, &None));
+    assert_eq!(config.engines.len(), 1, "an engine that nobody has started would make the first call slow");
 
     let bot = &config.bots[&BotName::new("reception").unwrap()];
     assert_eq!(bot.language.as_str(), "en-US");
-    assert_eq!(bot.recognizer, [name("lab"), name("local")]);
+    assert_eq!(bot.recognizer, [name("local")]);
     assert_eq!(bot.synthesizer, [name("local")]);
     assert_eq!(bot.dialog, [name("local")]);
     assert_eq!(bot.greeting.as_deref(), Some("Hello, this is the reception. How can I help you?"));
@@ -117,6 +116,19 @@ fn the_example_is_read_in_full() {
 
     assert_eq!(config.route("100").map(|route| route.bot.as_str()), Some("reception"));
     assert_eq!(config.route("101"), None);
+    assert_eq!(config.warnings, []);
+}
+
+#[test]
+fn the_engine_that_the_example_only_mentions_can_be_put_first() {
+    let lab = ["# [engines.lab]", "# kind = \"grpc\"", "# url = "];
+    let text = lab.iter().fold(EXAMPLE.to_owned(), |text, line| text.replace(line, &line[2..]));
+    let config = parse(&text.replace("recognizer = [\"local\"]", "recognizer = [\"lab\", \"local\"]")).unwrap();
+    let EngineKind::Grpc(lab) = &config.engines[&EngineName::new("lab").unwrap()] else { panic!() };
+    assert_eq!((lab.url.as_str(), &lab.token, &lab.ca_file), ("http://127.0.0.1:50051", &None, &None));
+    assert_eq!(lab.url.host_and_port(), ("127.0.0.1", 50_051));
+    let bot = &config.bots[&BotName::new("reception").unwrap()];
+    assert_eq!(bot.recognizer.iter().map(EngineName::as_str).collect::<Vec<_>>(), ["lab", "local"]);
     assert_eq!(config.warnings, []);
 }
 
@@ -213,6 +225,26 @@ fn a_secret_that_others_can_read_is_warned_about() {
 fn a_token_in_the_clear_is_warned_about() {
     let lab = "[engines.lab]\nkind = \"grpc\"\nurl = \"http://192.0.2.9:50051\"\ntoken_env = \"ARI_PASSWORD\"\n";
     assert_snapshot!(warnings(&format!("{ASTERISK}{LOCAL}{lab}{BOT}{ROUTE}")), @r#"arioso.toml:11:7: engines.lab.url: the secret is sent unencrypted to another machine; use an https:// address"#);
+}
+
+#[test]
+fn sockets_on_loopback_hear_nothing_from_elsewhere_and_the_other_way_round() {
+    let text = |listen: &str, advertise: &str| {
+        format!("{ASTERISK}{LOCAL}{BOT}{ROUTE}[media]\nlisten = \"{listen}\"\nadvertise = \"{advertise}\"\n")
+    };
+    assert_snapshot!(warnings(&text("127.0.0.1", "192.0.2.1")), @r#"arioso.toml:19:13: media.advertise: Asterisk is told to send audio to 192.0.2.1, but the sockets are on 127.0.0.1 only, where it does not arrive; set media.listen to an address that receives it, or to "0.0.0.0" for all of them"#);
+    assert_snapshot!(warnings(&text("192.0.2.1", "127.0.0.1")), @r#"arioso.toml:19:13: media.advertise: Asterisk is told to send audio to 127.0.0.1, but the sockets are on 192.0.2.1 only, where it does not arrive; set media.listen to an address that receives it, or to "0.0.0.0" for all of them"#);
+    for (listen, advertise) in [("0.0.0.0", "127.0.0.1"), ("0.0.0.0", "192.0.2.1"), ("10.0.0.1", "192.0.2.1")] {
+        assert_eq!(warnings(&text(listen, advertise)), "", "{listen} and {advertise}");
+    }
+}
+
+#[test]
+fn a_language_that_only_some_engines_know_is_warned_about() {
+    let lab = "[engines.lab]\nkind = \"grpc\"\nurl = \"http://127.0.0.1:1\"\n";
+    let bot = BOT.replace("\"en\"", "\"de-DE\"").replacen("[\"local\"]", "[\"lab\", \"local\"]", 1);
+    let bot = bot.replace("synthesizer = [\"local\"]", "synthesizer = [\"lab\"]");
+    assert_snapshot!(warnings(&format!("{ASTERISK}{LOCAL}{lab}{bot}{ROUTE}")), @r#"arioso.toml:13:12: bots.b.language: the built-in engines know English only: those in recognizer fail with "de-DE", and only the others can help"#);
 }
 
 // ---- what is refused ------------------------------------------------------------------------------------------------
@@ -389,6 +421,26 @@ fn secrets_come_from_exactly_one_place_and_are_never_shown() {
 }
 
 #[test]
+fn a_language_that_no_engine_of_a_list_knows() {
+    assert_snapshot!(errors(&format!("{LOCAL}{}", BOT.replace("\"en\"", "\"de-DE\""))), @r#"
+        arioso.toml:4:12: bots.b.language: "de-DE" is not known to the built-in engines, which know English only, and recognizer lists no others; list an engine of kind "grpc" there, or write "en-US"
+        arioso.toml:4:12: bots.b.language: "de-DE" is not known to the built-in engines, which know English only, and synthesizer lists no others; list an engine of kind "grpc" there, or write "en-US"
+    "#);
+    for english in ["en", "en-GB", "EN-us"] {
+        assert!(parse(&format!("{LOCAL}{}", BOT.replace("\"en\"", &format!("\"{english}\"")))).is_ok(), "{english}");
+    }
+}
+
+#[test]
+fn an_address_of_asterisk_that_every_request_would_miss() {
+    let with = |url: &str| errors(&ASTERISK.replace("http://127.0.0.1:8088", url));
+    assert_snapshot!(with("http://127.0.0.1:8088/ari"), @r#"arioso.toml:3:7: asterisk.url: "http://127.0.0.1:8088/ari" ends in /ari, which is added; leave it out"#);
+    assert_snapshot!(with("http://127.0.0.1:8088/pbx/ari/"), @r#"arioso.toml:3:7: asterisk.url: "http://127.0.0.1:8088/pbx/ari/" ends in /ari, which is added; leave it out"#);
+    assert_snapshot!(with("http://127.0.0.256:8088"), @r#"arioso.toml:3:7: asterisk.url: "http://127.0.0.256:8088" is not an address; write one such as "http://127.0.0.1:8088""#);
+    assert!(parse(&ASTERISK.replace(":8088", ":8088/pbx/")).is_ok());
+}
+
+#[test]
 fn a_certificate_for_an_address_without_encryption() {
     assert_snapshot!(errors("[engines.lab]\nkind = \"grpc\"\nurl = \"http://127.0.0.1:1\"\nca_file = \"ca.pem\"\n"), @r#"arioso.toml:4:11: engines.lab.ca_file: "http://127.0.0.1:1" is not encrypted, so there is nothing to check with a certificate; write https://, or take ca_file out"#);
 }
@@ -481,5 +533,11 @@ fn a_configuration_that_is_not_there_or_no_text() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("arioso.toml");
     std::fs::write(&path, [0xFF, 0xFE]).unwrap();
-    assert!(matches!(Config::load(&path), Err(ConfigError::Read { path: named, .. }) if named == path));
+    let text = Config::load(&path).unwrap_err().to_string();
+    assert_eq!(
+        text,
+        format!("cannot read the configuration {}: it is not UTF-8 text; save it as UTF-8", path.display())
+    );
+    let error = Config::load(folder.path()).unwrap_err();
+    assert!(error.to_string().ends_with(": it is a folder; name a file, such as the arioso.toml in it"), "{error}");
 }

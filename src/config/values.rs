@@ -112,8 +112,17 @@ pub(super) fn word<T: Copy>(words: &[(&str, T)]) -> impl FnOnce(&DeValue<'_>) ->
 
 /// An `http://` or `https://` address.
 pub(super) fn http_url(value: &DeValue<'_>) -> Result<HttpUrl, Fault> {
+    url(value, HttpUrl::new)
+}
+
+/// The address of an Asterisk.
+pub(super) fn asterisk_url(value: &DeValue<'_>) -> Result<HttpUrl, Fault> {
+    url(value, HttpUrl::of_asterisk)
+}
+
+fn url(value: &DeValue<'_>, parse: impl FnOnce(&str) -> Result<HttpUrl, NameError>) -> Result<HttpUrl, Fault> {
     let text = text_such_as("\"http://127.0.0.1:8088\"", value)?;
-    HttpUrl::new(&text).map_err(|error| match error {
+    parse(&text).map_err(|error| match error {
         NameError::UrlParts => Fault::AddressParts,
         other => invalid(&text, other),
     })

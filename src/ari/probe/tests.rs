@@ -44,3 +44,10 @@ async fn an_asterisk_that_is_not_there_is_one_failure_and_the_rest_is_skipped() 
     assert!(report.checks[1..].iter().all(|check| check.outcome == Outcome::Skipped));
     assert!(!format!("{report:?}").contains("hunter2"));
 }
+
+#[tokio::test]
+async fn a_host_name_that_means_nothing_is_to_be_corrected() {
+    let report = probe(&settings("http://no-such-host.invalid:8088"), "127.0.0.1:31000".parse().unwrap()).await;
+    let Outcome::Failed { fix } = &report.checks[0].outcome else { panic!("{report:?}") };
+    assert_eq!(fix, "correct the host name in `url`");
+}

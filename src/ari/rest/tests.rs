@@ -82,11 +82,11 @@ async fn removing_what_is_gone_is_a_success() {
     let ari = ari(address);
     let channel = id("a");
     let (done, request) = tokio::join!(
-        ari.hang_up(&channel, HangupReason::Busy),
+        ari.hang_up(&channel, HangupReason::Failure),
         answer_once(listener, "404 Not Found", r#"{"message":"Channel not found"}"#)
     );
     assert_eq!(done, Ok(Removal::AlreadyGone));
-    assert!(request.starts_with("DELETE /ari/channels/a?reason=busy "), "{request}");
+    assert!(request.starts_with("DELETE /ari/channels/a?reason=failure "), "{request}");
 }
 
 #[tokio::test]

