@@ -315,6 +315,21 @@ pub(crate) async fn words_of(pcm: &[i16]) -> String {
     words.to_lowercase().chars().filter(|c| c.is_alphanumeric() || c.is_whitespace()).collect()
 }
 
+/// What the bot says, as [`words_of`] would write it.
+pub(crate) const GREETING: &str = "hello this is the reception how can i help you";
+pub(crate) const OPENING_HOURS: &str = "we are open from monday to friday from nine to six is there anything else";
+pub(crate) const SALES: &str = "i would put you through to our sales team now is there anything else";
+pub(crate) const SUPPORT: &str = "i would put you through to our support team now is there anything else";
+
+/// Whether most of the words in `said` were heard. A small recogniser mishears one in twenty, and the bot's voice is never
+/// the same twice; the answers differ in far more.
+pub(crate) fn is_heard(said: &str, heard: &str) -> bool {
+    let heard: Vec<&str> = heard.split_whitespace().collect();
+    let words = said.split_whitespace();
+    let found = words.clone().filter(|word| heard.contains(word)).count();
+    found * 3 >= words.count() * 2
+}
+
 /// Waits until the bot has fallen silent, and says what the caller heard since `since`.
 pub(crate) async fn answer_since(call: &ActiveCall, since: Instant) -> String {
     call.wait_for_voice(since, SOON).await.expect("an answer");
