@@ -70,7 +70,8 @@ fn media_path(criterion: &mut Criterion) {
         bencher.iter(|| {
             frame += 1;
             now += Duration::from_millis(20);
-            call.frame(CallerFrame::Audio(&noise(frame)), &mut out, now);
+            call.hear(CallerFrame::Audio(&noise(frame)), now);
+            call.speak(&mut out, now);
             while let Some(output) = call.poll_output() {
                 black_box(output);
             }

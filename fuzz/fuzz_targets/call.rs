@@ -172,7 +172,8 @@ impl Driver {
         for _ in 0..frames {
             self.wait(FRAME_TIME);
             let frame = if level == 0 { CallerFrame::Silence } else { CallerFrame::Audio(&voice) };
-            self.call.frame(frame, &mut self.out, self.now);
+            self.call.hear(frame, self.now);
+            self.call.speak(&mut self.out, self.now);
             self.drain();
         }
     }

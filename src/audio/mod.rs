@@ -1,8 +1,10 @@
 //! Audio values: sample rates, frames, codecs. Samples are signed 16-bit linear PCM, one channel, everywhere inside.
 
+mod codec;
 pub mod g711;
 mod resample;
 
+pub use codec::{ByteOrder, Codec};
 pub use resample::Resampler;
 
 use std::time::Duration;
@@ -21,6 +23,10 @@ impl SampleRate {
     pub const HZ_16000: Self = Self(16_000);
     /// What many synthetic voices speak at.
     pub const HZ_22050: Self = Self(22_050);
+    /// Super-wideband: what newer synthetic voices speak at.
+    pub const HZ_24000: Self = Self(24_000);
+    /// Fullband.
+    pub const HZ_48000: Self = Self(48_000);
 
     /// A rate between 8,000 and 48,000 Hz that divides into whole frames of 20 ms; `None` for any other.
     pub const fn new(hz: u32) -> Option<Self> {

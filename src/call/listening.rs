@@ -42,7 +42,7 @@ pub(super) struct AwaitedFinal {
 
 impl Call {
     /// Takes in a frame of the caller's audio.
-    pub(super) fn hear(&mut self, caller: CallerFrame<'_>, now: Instant) {
+    pub(super) fn listen(&mut self, caller: CallerFrame<'_>, now: Instant) {
         self.outputs.push_back(Output::CallerAudio { start_sample: self.position });
         self.position += self.settings.rate.frame_samples() as i64;
         let may_speak = self.may_speak();

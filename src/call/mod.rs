@@ -3,7 +3,8 @@
 //! The owner (a media worker, or a test) calls
 //!
 //! - [`Call::handle`] for everything that happens,
-//! - [`Call::frame`] once every 20 ms, to give one frame of the caller's audio and take one frame for the caller,
+//! - [`Call::hear`] with each frame of the caller's audio, when it comes,
+//! - [`Call::speak`] once every 20 ms, to take one frame for the caller,
 //! - [`Call::handle_timeout`] when [`Call::poll_timeout`] is due,
 //!
 //! and after each of these [`Call::poll_output`] until it returns `None`.
@@ -82,7 +83,7 @@ pub enum Input {
 /// What a call wants done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
-    /// Give these samples of caller audio to the recogniser. The samples are those that were passed to [`Call::frame`] last;
+    /// Give these samples of caller audio to the recogniser. The samples are those that were passed to [`Call::hear`] last;
     /// `start_sample` is the position of the first.
     CallerAudio {
         /// Position since the call began.
@@ -222,14 +223,19 @@ impl Call {
         }
     }
 
-    /// One packet time: takes a frame from the caller, fills `out` (one frame at the rate of the call) for the caller.
-    pub fn frame(&mut self, caller: CallerFrame<'_>, out: &mut [i16], now: Instant) {
+    /// Takes the next frame of the caller's audio, as soon as it is there: 20 ms at the rate of the call. Every stretch of
+    /// 20 ms comes exactly once, with silence where nothing was received, so that the caller's time goes on.
+    pub fn hear(&mut self, caller: CallerFrame<'_>, now: Instant) {
+        if self.phase == Phase::Conversing {
+            self.listen(caller, now);
+        }
+    }
+
+    /// Fills the next frame (20 ms at the rate of the call) for the caller; to be called every 20 ms.
+    pub fn speak(&mut self, out: &mut [i16], now: Instant) {
         match self.phase {
             Phase::Preparing | Phase::Ended => out.fill(0),
-            Phase::Conversing => {
-                self.hear(caller, now);
-                self.speak(out, now);
-            }
+            Phase::Conversing => self.play(out, now),
             Phase::Apologizing { service } => {
                 self.playout.frame(out);
                 if self.playout.queued() == 0 {

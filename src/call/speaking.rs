@@ -62,7 +62,7 @@ impl Call {
     }
 
     /// Fills a frame for the caller.
-    pub(super) fn speak(&mut self, out: &mut [i16], now: Instant) {
+    pub(super) fn play(&mut self, out: &mut [i16], now: Instant) {
         if self.is_held(now) {
             return self.playout.hold(out);
         }

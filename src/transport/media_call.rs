@@ -158,12 +158,14 @@ impl MediaCall {
             ReceivedFrame::Audio | ReceivedFrame::Concealed => CallerFrame::Audio(caller),
             ReceivedFrame::Silence => CallerFrame::Silence,
         };
-        self.call.frame(heard, reply, now);
+        self.call.hear(heard, now);
+        self.drain(Some(caller), sinks);
+        self.call.speak(reply, now);
         if let Some(leg) = &mut self.leg {
             let Leg { remote, send: stream, .. } = leg;
             send(*remote, &mut |datagram| stream.packet(reply, datagram));
         }
-        self.drain(Some(caller), sinks);
+        self.drain(None, sinks);
     }
 
     /// Passes on what a new call wants done first.

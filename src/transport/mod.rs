@@ -9,7 +9,7 @@
 //! 2. takes the messages from its inbox: new calls, legs, and what engines and ARI have to say ([`Input`](crate::call::Input));
 //! 3. wakes the calls whose timer has run out;
 //! 4. for every call that is due in this slot, takes one frame out of the jitter buffer, gives it to
-//!    [`Call::frame`](crate::call::Call::frame), and turns the frame that comes back into a packet of the
+//!    [`Call::hear`](crate::call::Call::hear), and turns the frame that [`Call::speak`](crate::call::Call::speak) gives into a packet of the
 //!    [`SendStream`](crate::media::SendStream) (`media_call.rs`, `frame`);
 //! 5. after each of 2, 3 and 4 drains the call's outputs: caller audio into the batch of the slot, the rest to the call's owner;
 //! 6. sends all packets at once;

@@ -153,7 +153,8 @@ impl Driver {
         let speaks = self.now <= self.caller_speaks_until;
         let pcm = if speaks { voice(self.phase) } else { [0; FRAME] };
         self.phase += 1;
-        self.call.frame(CallerFrame::Audio(&pcm), &mut out, self.now);
+        self.call.hear(CallerFrame::Audio(&pcm), self.now);
+        self.call.speak(&mut out, self.now);
         self.sound.push((self.elapsed(), out.iter().any(|sample| *sample != 0)));
         self.drain();
     }
