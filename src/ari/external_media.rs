@@ -2,6 +2,7 @@
 
 use super::channels::Variables;
 use super::{Ari, AriError, Channel, ChannelId, HangupReason};
+use crate::wire::media_websocket::Format;
 use reqwest::Url;
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
@@ -19,25 +20,6 @@ pub struct ExternalMedia {
     pub format: &'static str,
     /// Variables that it starts with; give it a dead-man timer ([`super::absolute_timeout`]).
     pub variables: Variables,
-}
-
-/// How the control messages of a WebSocket leg are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MediaControl {
-    /// As Asterisk writes them unless told otherwise: in words. Options cannot be given over ARI before 20.18 and 22.8.
-    PlainText,
-    /// In JSON.
-    Json,
-}
-
-impl MediaControl {
-    /// The dial options that ask for it.
-    const fn dial_options(self) -> Option<&'static str> {
-        match self {
-            Self::PlainText => None,
-            Self::Json => Some("f(json)"),
-        }
-    }
 }
 
 /// The parameters of `POST /channels/externalMedia` besides those of [`ExternalMedia`].
@@ -102,14 +84,14 @@ impl Ari {
     ///
     /// # Errors
     /// As [`Self::rtp_leg`].
-    pub async fn websocket_leg(&self, media: &ExternalMedia, control: MediaControl) -> Result<Url, AriError> {
+    pub async fn websocket_leg(&self, media: &ExternalMedia, control: Format) -> Result<Url, AriError> {
         let connection = Connection {
             encapsulation: "none",
             transport: "websocket",
             connection_type: "server",
             external_host: "",
             data: None,
-            transport_data: control.dial_options(),
+            transport_data: dial_options(control),
         };
         let channel = self.external_media(media, &connection).await?;
         let id = self.of_use(&channel, connection_id(&channel)).await?;
@@ -120,12 +102,12 @@ impl Ari {
     /// and names the channel's id in its first message.
     ///
     /// # Errors
-    /// As [`Self::rtp_leg`]; 400 ([`AriError::Refused`]) when there is no such section.
+    /// As [`Self::rtp_leg`]; 400 ([`AriError::BadRequest`]) when there is no such section.
     pub async fn websocket_client_leg(
         &self,
         media: &ExternalMedia,
         client: &str,
-        control: MediaControl,
+        control: Format,
     ) -> Result<(), AriError> {
         let connection = Connection {
             encapsulation: "none",
@@ -133,7 +115,7 @@ impl Ari {
             connection_type: "client",
             external_host: client,
             data: None,
-            transport_data: control.dial_options(),
+            transport_data: dial_options(control),
         };
         self.external_media(media, &connection).await.map(drop)
     }
@@ -169,6 +151,15 @@ impl Ari {
                 Err(AriError::BadResponse { request: "POST channels/externalMedia".to_owned(), cause })
             }
         }
+    }
+}
+
+/// The dial options that ask for a form of control messages. Plain text is what Asterisk does unless told otherwise; that
+/// cannot be told over ARI before 20.18 and 22.8.
+const fn dial_options(control: Format) -> Option<&'static str> {
+    match control {
+        Format::PlainText => None,
+        Format::Json => Some("f(json)"),
     }
 }
 

@@ -53,7 +53,7 @@ pub use event::{DialStatus, Event, EventError, HangupOrigin, parse_event};
 #[cfg(feature = "shell")]
 pub use events_socket::{Disconnect, EventCounts, EventStream, Signal};
 #[cfg(feature = "shell")]
-pub use external_media::{ExternalMedia, MediaControl};
+pub use external_media::ExternalMedia;
 pub use ids::{BridgeId, ChannelId, IdError};
 pub use model::{
     Application, AsteriskInfo, Bridge, Channel, ChannelState, DialplanPosition, Module, Party, StatusInfo, SystemInfo,

@@ -4,16 +4,17 @@ use super::version::{AsteriskVersion, Feature};
 use super::{Ari, AriError, Module};
 use crate::audio::Codec;
 use crate::config::{MediaTransport, RtpCodec, WebSocketConnection};
+use crate::wire::media_websocket::Format;
 
-/// What an Asterisk is and has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What an Asterisk is and has. The default is one of which nothing is known: then nothing is held against it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
     /// As it says it: `22.10.1+dfsg-1`.
     pub version_text: String,
-    /// `None` for a build from Git: then nothing is held against it.
+    /// `None` for a build from Git, which has no number.
     pub version: Option<AsteriskVersion>,
-    /// The modules that are loaded.
-    pub modules: Vec<Module>,
+    /// The modules that are loaded; `None` if that is not known.
+    pub modules: Option<Vec<Module>>,
 }
 
 /// What an Asterisk lacks for its media legs.
@@ -137,6 +138,15 @@ impl Capabilities {
         self.version.is_none_or(|version| version.supports(feature))
     }
 
+    /// How control messages on its WebSockets are written.
+    pub fn media_control(&self) -> Format {
+        // A version that is not known may be too old for the option, but never for what needs none.
+        match self.version {
+            Some(version) if version.supports(Feature::WebSocketJson) => Format::Json,
+            Some(_) | None => Format::PlainText,
+        }
+    }
+
     /// What its version cannot do.
     pub fn missing_features(&self, transport: &MediaTransport) -> Lacks {
         let lacking = |features: &[Feature]| {
@@ -150,8 +160,9 @@ impl Capabilities {
     /// The modules that are not there, or do not run.
     pub fn missing_modules(&self, transport: &MediaTransport) -> Lacks {
         let mut lacks = Lacks::default();
+        let Some(modules) = &self.modules else { return lacks };
         for (names, need) in FOR_EVERY_CALL.into_iter().chain(for_legs(transport)) {
-            let loaded: Vec<&Module> = self.modules.iter().filter(|module| names.iter().any(|n| is(module, n))).collect();
+            let loaded: Vec<&Module> = modules.iter().filter(|module| names.iter().any(|n| is(module, n))).collect();
             if loaded.iter().any(|module| module.is_running()) {
                 continue;
             }
@@ -175,7 +186,7 @@ impl Ari {
     pub async fn capabilities(&self) -> Result<Capabilities, AriError> {
         let (info, modules) = tokio::try_join!(self.info(), self.modules())?;
         let version = AsteriskVersion::parse(&info.system.version);
-        Ok(Capabilities { version_text: info.system.version, version, modules })
+        Ok(Capabilities { version_text: info.system.version, version, modules: Some(modules) })
     }
 }
 
@@ -196,7 +207,7 @@ mod tests {
         Capabilities {
             version_text: version.to_owned(),
             version: AsteriskVersion::parse(version),
-            modules: modules.collect(),
+            modules: Some(modules.collect()),
         }
     }
 

@@ -93,8 +93,9 @@ impl Config {
 
     /// The bot for a number: the route with exactly this number, else the one for all numbers.
     pub fn route(&self, number: &str) -> Option<&Route> {
-        let with = |number| self.routes.iter().find(|route| route.entrance == Entrance::Number(number));
-        with(Number::Exact(number.to_owned())).or_else(|| with(Number::Any))
+        let with = |wanted: &Entrance| self.routes.iter().find(|route| route.entrance == *wanted);
+        let exact = with(&Entrance::Number(Number::Exact(number.to_owned())));
+        exact.or_else(|| with(&Entrance::Number(Number::Any)))
     }
 
     /// The bots that dialplans reach with `AudioSocket()`, each with the UUID that leads to it.
