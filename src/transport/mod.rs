@@ -23,6 +23,7 @@ mod clock;
 mod error;
 mod handle;
 mod leg;
+pub mod listen;
 mod media_call;
 mod socket;
 mod stats;
