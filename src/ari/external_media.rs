@@ -61,12 +61,7 @@ impl Ari {
     ///
     /// # Errors
     /// As [`Self::rtp_leg`]; [`AriError::Failed`] also when Asterisk cannot connect within 2 s.
-    pub async fn audiosocket_leg(
-        &self,
-        media: &ExternalMedia,
-        remote: SocketAddr,
-        uuid: Uuid,
-    ) -> Result<(), AriError> {
+    pub async fn audiosocket_leg(&self, media: &ExternalMedia, remote: SocketAddr, uuid: Uuid) -> Result<(), AriError> {
         let (remote, uuid) = (remote.to_string(), uuid.hyphenated().to_string());
         let connection = Connection {
             encapsulation: "audiosocket",

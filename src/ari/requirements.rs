@@ -197,13 +197,19 @@ mod tests {
 
     fn asterisk(version: &str, without: &[&str]) -> Capabilities {
         let names = FOR_EVERY_CALL.iter().flat_map(|(names, _)| *names).chain(&[
-            "chan_rtp", "res_rtp_asterisk", "chan_audiosocket", "res_audiosocket", "chan_websocket",
-            "res_websocket_client", "codec_g722", "codec_opus_open_source", "codec_resample",
+            "chan_rtp",
+            "res_rtp_asterisk",
+            "chan_audiosocket",
+            "res_audiosocket",
+            "chan_websocket",
+            "res_websocket_client",
+            "codec_g722",
+            "codec_opus_open_source",
+            "codec_resample",
         ]);
-        let modules = names.filter(|name| !without.contains(name)).map(|name| Module {
-            name: format!("{name}.so"),
-            status: "Running".to_owned(),
-        });
+        let modules = names
+            .filter(|name| !without.contains(name))
+            .map(|name| Module { name: format!("{name}.so"), status: "Running".to_owned() });
         Capabilities {
             version_text: version.to_owned(),
             version: AsteriskVersion::parse(version),

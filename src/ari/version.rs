@@ -108,10 +108,14 @@ impl Feature {
     pub const fn without(self) -> &'static str {
         match self {
             Self::ExternalMedia => "has no external media",
-            Self::LinearRtp => "makes µ-law of linear formats on an RTP leg (write codec = \"g722\", \"ulaw\" or \"alaw\")",
+            Self::LinearRtp => {
+                "makes µ-law of linear formats on an RTP leg (write codec = \"g722\", \"ulaw\" or \"alaw\")"
+            }
             Self::AudioSocket => "has no external media over AudioSocket (write transport = \"rtp\")",
             Self::WidebandAudioSocket => "has AudioSocket at 8 kHz only (write codec = \"slin\")",
-            Self::PromptAudioSocket => "sends AudioSocket frames in bursts, and gives a call up over a frame in two pieces",
+            Self::PromptAudioSocket => {
+                "sends AudioSocket frames in bursts, and gives a call up over a frame in two pieces"
+            }
             Self::WebSocket => "has no external media over WebSocket (write transport = \"rtp\")",
             Self::WebSocketJson => "has no marks on a WebSocket: what a caller has heard is estimated",
         }

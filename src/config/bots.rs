@@ -69,9 +69,8 @@ pub(super) fn read_all(root: &Section<'_, '_>, engines: &Engines) -> Bots {
 }
 
 /// The keys that only a bot that converses has.
-const CONVERSATION_KEYS: [&str; 9] = [
-    "language", "recognizer", "synthesizer", "dialog", "greeting", "no_input", "endpointing", "barge_in", "watchdogs",
-];
+const CONVERSATION_KEYS: [&str; 9] =
+    ["language", "recognizer", "synthesizer", "dialog", "greeting", "no_input", "endpointing", "barge_in", "watchdogs"];
 
 fn read(section: &Section<'_, '_>, engines: &Engines) -> Option<Bot> {
     if section.optional("echo", boolean) == Some(true) {

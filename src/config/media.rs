@@ -149,7 +149,7 @@ fn read_login(section: &Section<'_, '_>) -> Option<Option<Login>> {
 
 /// The processors of the workers; `None` if the list is wrong.
 fn read_cpus(section: &Section<'_, '_>, ports: &RangeInclusive<u16>) -> Option<Vec<usize>> {
-    let cpus = section.list("cpus", "[0, 1]", number(0..=MAX_CPU));
+    let cpus = section.list("cpus", "[0, 1]", |value| number(0..=MAX_CPU)(value));
     if !section.contains("cpus") {
         return Some(Vec::new());
     }

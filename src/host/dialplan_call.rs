@@ -7,7 +7,7 @@ use super::context::HostContext;
 use super::conversation::{Conversation, DEAF_AFTER, Observer, Step};
 use super::live_call::CallEnd;
 use super::observation::Observed;
-use super::set_up::{self, SetUpError};
+use super::set_up;
 use crate::call::{CallId, Input};
 use crate::config::{AudioSocketId, BotName};
 use crate::media::MediaStats;
@@ -32,8 +32,11 @@ impl DialplanEntrance {
     /// Runs until `drain` is cancelled and the last call is gone.
     pub(super) async fn run(mut self, drain: CancellationToken) {
         let host = Arc::clone(&self.host);
-        let routes: HashMap<Uuid, (AudioSocketId, BotName)> =
-            host.config.audiosocket_routes().map(|(id, bot)| (Uuid::from_bytes(id.bytes()), (id, bot.clone()))).collect();
+        let routes: HashMap<Uuid, (AudioSocketId, BotName)> = host
+            .config
+            .audiosocket_routes()
+            .map(|(id, bot)| (Uuid::from_bytes(id.bytes()), (id, bot.clone())))
+            .collect();
         self.listener.set_dialplan_uuids(routes.keys().copied().collect());
         info!(port = self.listener.local_addr().port(), "calls of dialplans can come in by AudioSocket()");
         let tasks = TaskTracker::new();

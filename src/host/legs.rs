@@ -4,7 +4,8 @@ use crate::ari::{Ari, AriError, ExternalMedia};
 use crate::audio::SampleRate;
 use crate::config::{LegCodec, LinearCodec, Login, Media, MediaTransport, RtpCodec, WebSocketConnection};
 use crate::transport::listen::{
-    AudioSocketListener, Credentials, DialError, DialplanCalls, ExpectError, Expected, ListenError, WebSocketListener, dial,
+    AudioSocketListener, Credentials, DialError, DialplanCalls, ExpectError, Expected, ListenError, WebSocketListener,
+    dial,
 };
 use crate::transport::{CallHandle, Leg, LegKeys, RtpLeg, TransportError};
 use crate::wire::media_websocket::Format;
@@ -33,7 +34,9 @@ pub(super) enum LegError {
     #[error(transparent)]
     Dial(#[from] DialError),
     /// Asterisk did not connect to us.
-    #[error("Asterisk did not connect within {CONNECTION_LIMIT:?}; see the uri in its websocket_client.conf, and the firewall")]
+    #[error(
+        "Asterisk did not connect within {CONNECTION_LIMIT:?}; see the uri in its websocket_client.conf, and the firewall"
+    )]
     NotConnected,
 }
 
@@ -96,7 +99,7 @@ impl Listeners {
 }
 
 fn credentials(login: &Login) -> Credentials {
-    Credentials::new(&login.username, login.password.expose())
+    Credentials { username: login.username.clone(), password: login.password.clone() }
 }
 
 /// How the media legs of one Asterisk are made.
@@ -156,16 +159,19 @@ impl Legs {
             }
             Way::DialledWebSocket { codec } => {
                 let url = ari.websocket_leg(media, control).await?;
-                let dialled = dial(url.as_str()).await?;
+                let dialled = dial(url.as_str(), CONNECTION_LIMIT).await?;
                 call.attach(dialled.into_leg(codec.codec(), control, LegKeys::FromAri)).await?;
                 Ok(format!("we connect to {}", ari.settings().url))
             }
             Way::ExpectedWebSocket { codec, client, listener } => {
-                let id = media.channel.as_str().to_owned();
-                let expected = listener.expect(id, call.clone(), codec.codec(), LegKeys::FromAri)?;
+                let expected =
+                    listener.expect(media.channel.as_str(), call.clone(), codec.codec(), LegKeys::FromAri)?;
                 ari.websocket_client_leg(media, client, control).await?;
                 attached(expected).await?;
-                Ok(format!("Asterisk connects to port {} as its client \"{client}\" says", listener.local_addr().port()))
+                Ok(format!(
+                    "Asterisk connects to port {} as its client \"{client}\" says",
+                    listener.local_addr().port()
+                ))
             }
         }
     }
