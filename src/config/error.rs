@@ -255,7 +255,7 @@ pub enum Fault {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Caution {
     /// Nobody to take calls from.
-    #[error("no [[asterisk]] is configured; `arioso serve` needs one")]
+    #[error("no [[asterisk]] is configured; `arioso serve` needs one, or a route with a UUID for AudioSocket")]
     NoAsterisk,
     /// Nobody reaches a bot.
     #[error("no [[routes]] is configured; every caller would be sent back to the dialplan")]
