@@ -466,7 +466,7 @@ fn what_is_for_websockets_only_says_so() {
         arioso.toml:8:20: asterisk.websocket_client: is only for transport = "websocket"; take it out, or write that
     "#);
     let websocket = |lines: &str| with(&format!("transport = \"websocket\"\n{lines}"));
-    assert_snapshot!(websocket("websocket = \"listen\"\n"), @r#"arioso.toml:1:1: asterisk.websocket_client: missing; add a line such as: websocket_client = "arioso", a section of websocket_client.conf"#);
+    assert_snapshot!(websocket("websocket = \"listen\"\n"), @r#"arioso.toml:1:1: asterisk.websocket_client: missing; add a line such as: websocket_client = "arioso" # a section of websocket_client.conf"#);
     assert_snapshot!(websocket("websocket_client = \"arioso\"\n"), @r#"arioso.toml:8:20: asterisk.websocket_client: is only for websocket = "listen", where Asterisk connects to us; take it out, or write that"#);
     assert_snapshot!(websocket("websocket = \"both\"\nwebsocket_client = \"a b\"\n"), @r#"
         arioso.toml:8:13: asterisk.websocket: "both" is none of the possible values; write "dial" or "listen"
@@ -542,7 +542,7 @@ fn an_echo_bot_has_nothing_else() {
 fn listening_beyond_loopback_without_what_authenticates_is_warned_about() {
     let media = |lines: &str| format!("{LOCAL}{BOT}{ROUTE}[media]\nlisten = \"192.0.2.1\"\n{lines}");
     let listens = "transport = \"websocket\"\nwebsocket = \"listen\"\nwebsocket_client = \"arioso\"\n";
-    assert_snapshot!(warnings(&format!("{ASTERISK}{listens}{}", media(""))), @r#"arioso.toml:20:1: media.websocket_username: whoever reaches the WebSocket port at 192.0.2.1 can pretend to be Asterisk; set media.websocket_username and media.websocket_password_file to what its websocket_client.conf says"#);
+    assert_snapshot!(warnings(&format!("{ASTERISK}{listens}{}", media(""))), @r#"arioso.toml:20:1: media.websocket_username: nothing but the random id of a channel protects the WebSocket port at 192.0.2.1; set media.websocket_username and media.websocket_password_file to what its websocket_client.conf says"#);
     let login = "websocket_username = \"pbx\"\nwebsocket_password_env = \"ARI_PASSWORD\"\n";
     assert_eq!(warnings(&format!("{ASTERISK}{listens}{}", media(login))), "");
     let route = format!("[[routes]]\naudiosocket = \"{UUID}\"\nbot = \"b\"\n");
