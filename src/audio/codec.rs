@@ -1,5 +1,4 @@
-//! The codecs of an external-media leg: which there are, what Asterisk calls them, and the two directions of each with
-//! their state.
+//! The codecs of an external-media leg: which there are, what Asterisk calls them, and what can be wrong with a payload.
 
 use super::SampleRate;
 use super::g711::Law;
@@ -63,4 +62,37 @@ impl Codec {
             Self::Opus => None,
         }
     }
+}
+
+/// What a codec cannot do. The stream goes on with the next payload or frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// There is nothing in the payload.
+    #[error("the payload is empty")]
+    EmptyPayload,
+    /// LINEAR16 comes in whole samples.
+    #[error("a LINEAR16 payload of {bytes} bytes ends within a sample: an even number of bytes is expected")]
+    HalfSample {
+        /// Length of the payload.
+        bytes: usize,
+    },
+    /// The packet time is longer than the caller of the decoder is ready for.
+    #[error("the payload holds {samples} samples; {room} are the most that are expected")]
+    PayloadTooLong {
+        /// What is in it.
+        samples: usize,
+        /// What there was room for.
+        room: usize,
+    },
+    /// The buffer for the coded frame is too short.
+    #[error("the coded frame takes {bytes} bytes; there is room for {room}")]
+    NoRoom {
+        /// What the frame takes.
+        bytes: usize,
+        /// What there was room for.
+        room: usize,
+    },
+    /// Not there yet.
+    #[error("{0:?} is not finished")]
+    Unfinished(Codec),
 }
