@@ -25,8 +25,11 @@ pub enum PayloadError {
 
 impl OrderedReceiver {
     /// A stream that has not begun.
-    pub fn new(codec: Codec, order: ByteOrder) -> Self {
-        Self { _codec: codec, _order: order }
+    ///
+    /// # Errors
+    /// The decoder cannot be made: [`Decoder::new`](crate::audio::Decoder::new).
+    pub fn new(codec: Codec, order: ByteOrder) -> Result<Self, crate::audio::CodecError> {
+        Ok(Self { _codec: codec, _order: order })
     }
 
     /// Takes in the payload of one message: any number of bytes (for Opus: one packet). Then take the frames with

@@ -168,8 +168,11 @@ pub struct RtpReceiver {
 
 impl RtpReceiver {
     /// A stream that has not begun. `codec` is what was agreed.
-    pub fn new(codec: crate::audio::Codec) -> Self {
-        Self { _codec: codec }
+    ///
+    /// # Errors
+    /// The decoder cannot be made: [`Decoder::new`](crate::audio::Decoder::new).
+    pub fn new(codec: crate::audio::Codec) -> Result<Self, crate::audio::CodecError> {
+        Ok(Self { _codec: codec })
     }
 
     /// Takes in a datagram. `arrival` is when it came, best as the kernel saw it. Then take the frames with

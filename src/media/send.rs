@@ -68,8 +68,16 @@ pub struct RtpSender {
 
 impl RtpSender {
     /// A stream whose first packet carries these numbers; RFC 3550, section 5.1 wants all three to be random.
-    pub fn new(codec: crate::audio::Codec, _ssrc: u32, _first_sequence: u16, _first_timestamp: u32) -> Self {
-        Self { _codec: codec }
+    ///
+    /// # Errors
+    /// The encoder cannot be made: [`Encoder::new`](crate::audio::Encoder::new).
+    pub fn new(
+        codec: crate::audio::Codec,
+        _ssrc: u32,
+        _first_sequence: u16,
+        _first_timestamp: u32,
+    ) -> Result<Self, crate::audio::CodecError> {
+        Ok(Self { _codec: codec })
     }
 
     /// Writes the next packet, with `pcm` (20 ms at the rate of the codec) in it, to the beginning of `datagram` (at
