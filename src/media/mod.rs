@@ -9,6 +9,7 @@
 mod conceal;
 mod depth;
 mod jitter;
+mod ordered;
 pub mod playout;
 mod receive;
 mod send;
@@ -19,6 +20,7 @@ mod tests;
 
 pub use conceal::Concealer;
 pub use jitter::{JitterBuffer, MAX_PACKET_SAMPLES, RtpStamp, Run};
-pub use receive::{PacketError, ReceiveStream, ReceivedFrame};
-pub use send::SendStream;
+pub use ordered::{OrderedReceiver, PayloadError};
+pub use receive::{PacketError, ReceiveStream, ReceivedFrame, RtpReceiver};
+pub use send::{MAX_DATAGRAM_BYTES, RtpSender, SendStream};
 pub use stats::{MediaStats, ReceiveStats, SendStats};

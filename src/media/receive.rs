@@ -33,6 +33,12 @@ pub enum ReceivedFrame {
 /// Why a datagram was not taken. All of these are counted in [`ReceiveStats`]; none ends a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PacketError {
+    /// RTCP on the port of RTP (RFC 5761); counted, and no loss.
+    #[error("an RTCP packet of type {packet_type} on the port of RTP")]
+    Rtcp {
+        /// 192 to 223; 200 is a sender report, 201 a receiver report.
+        packet_type: u8,
+    },
     /// Not RTP.
     #[error(transparent)]
     Malformed(#[from] RtpError),
@@ -151,5 +157,43 @@ impl ReceiveStream {
             concealed_frames: self.concealed_frames,
             ..self.buffer.stats()
         }
+    }
+}
+
+/// The stream that we receive on one RTP leg.
+#[derive(Debug)]
+pub struct RtpReceiver {
+    _codec: crate::audio::Codec,
+}
+
+impl RtpReceiver {
+    /// A stream that has not begun. `codec` is what was agreed.
+    ///
+    /// # Errors
+    /// The decoder cannot be made: [`Decoder::new`](crate::audio::Decoder::new).
+    pub fn new(codec: crate::audio::Codec) -> Result<Self, crate::audio::CodecError> {
+        Ok(Self { _codec: codec })
+    }
+
+    /// Takes in a datagram. `arrival` is when it came, best as the kernel saw it. Then take the frames with
+    /// [`Self::poll_frame`].
+    pub fn packet(&mut self, _datagram: &[u8], _arrival: Instant) -> Result<(), PacketError> {
+        Ok(())
+    }
+
+    /// The next frame, if there is one: 20 ms at the rate of the codec in `out`. To be called until `None` after each
+    /// packet, and at least every 20 ms.
+    pub fn poll_frame(&mut self, _out: &mut [i16], _now: Instant) -> Option<ReceivedFrame> {
+        None
+    }
+
+    /// When [`Self::poll_frame`] has something to say even if nothing comes.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    /// What was received so far.
+    pub fn stats(&self) -> ReceiveStats {
+        ReceiveStats::default()
     }
 }

@@ -60,6 +60,41 @@ impl SendStream {
     }
 }
 
+/// The stream that we send on one RTP leg.
+#[derive(Debug)]
+pub struct RtpSender {
+    _codec: crate::audio::Codec,
+}
+
+impl RtpSender {
+    /// A stream whose first packet carries these numbers; RFC 3550, section 5.1 wants all three to be random.
+    ///
+    /// # Errors
+    /// The encoder cannot be made: [`Encoder::new`](crate::audio::Encoder::new).
+    pub fn new(
+        codec: crate::audio::Codec,
+        _ssrc: u32,
+        _first_sequence: u16,
+        _first_timestamp: u32,
+    ) -> Result<Self, crate::audio::CodecError> {
+        Ok(Self { _codec: codec })
+    }
+
+    /// Writes the next packet, with `pcm` (20 ms at the rate of the codec) in it, to the beginning of `datagram` (at
+    /// least [`MAX_DATAGRAM_BYTES`]), and says how long it is; 0 if there is nothing to send.
+    pub fn packet(&mut self, _pcm: &[i16], _datagram: &mut [u8]) -> usize {
+        0
+    }
+
+    /// What was sent so far.
+    pub fn stats(&self) -> SendStats {
+        SendStats::default()
+    }
+}
+
+/// No datagram of an [`RtpSender`] is longer: 20 ms of LINEAR16 at 48 kHz.
+pub const MAX_DATAGRAM_BYTES: usize = HEADER_BYTES + 1_920;
+
 #[cfg(test)]
 mod tests {
     use super::*;
