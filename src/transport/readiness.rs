@@ -16,19 +16,20 @@ pub(super) struct Readiness {
     epoll: Epoll,
     events: Box<[EpollEvent]>,
     ready: usize,
-    connections: usize,
+    /// Whether there ever was a connection.
+    used: bool,
 }
 
 impl Readiness {
     pub(super) fn new() -> Result<Self, Errno> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        Ok(Self { epoll, events: vec![EpollEvent::empty(); MOST].into(), ready: 0, connections: 0 })
+        Ok(Self { epoll, events: vec![EpollEvent::empty(); MOST].into(), ready: 0, used: false })
     }
 
-    /// From now on `stream` is reported as that of this seat, until [`Self::forget`].
+    /// From now on `stream` is reported as that of this seat, until it is closed or [`Self::forget`] is told.
     pub(super) fn watch(&mut self, stream: &TcpStream, seat: Seat) -> Result<(), Errno> {
         self.epoll.add(stream, event(seat, false))?;
-        self.connections += 1;
+        self.used = true;
         Ok(())
     }
 
@@ -37,20 +38,15 @@ impl Readiness {
         self.epoll.modify(stream, &mut event(seat, writing))
     }
 
-    /// Before the stream is closed, or handed on.
-    pub(super) fn forget(&mut self, stream: &TcpStream) {
-        if self.epoll.delete(stream).is_ok() {
-            self.connections -= 1;
-        }
+    /// Before the stream is handed on.
+    pub(super) fn forget(&self, stream: &TcpStream) {
+        let _ = self.epoll.delete(stream);
     }
 
-    /// Asks which connections are ready, without waiting; how many. Costs nothing where there are none.
+    /// Asks which connections are ready, without waiting; how many. Costs nothing on a worker without connections.
     pub(super) fn ask(&mut self) -> usize {
-        self.ready = match self.connections {
-            0 => 0,
-            // It can only be interrupted; then the next slot asks again.
-            _ => self.epoll.wait(&mut self.events, EpollTimeout::ZERO).unwrap_or(0),
-        };
+        // It can only be interrupted; then the next slot asks again.
+        self.ready = if self.used { self.epoll.wait(&mut self.events, EpollTimeout::ZERO).unwrap_or(0) } else { 0 };
         self.ready
     }
 

@@ -5,7 +5,7 @@
 
 use super::LegLoss;
 use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::{IpTos, Ipv6TClass, SndBuf, TcpUserTimeout};
+use nix::sys::socket::sockopt::{Ipv4Tos, Ipv6TClass, SndBuf, TcpUserTimeout};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -44,8 +44,10 @@ impl Connection {
         let _ = setsockopt(&stream, SndBuf, &SEND_BUFFER_BYTES);
         let _ = setsockopt(&stream, TcpUserTimeout, &(STUCK_AFTER.as_millis() as u32));
         let _ = match stream.peer_addr()? {
-            SocketAddr::V4(_) => setsockopt(&stream, IpTos, &super::super::socket::EXPEDITED_FORWARDING.into()),
-            SocketAddr::V6(_) => setsockopt(&stream, Ipv6TClass, &super::super::socket::EXPEDITED_FORWARDING.into()),
+            SocketAddr::V4(_) => setsockopt(&stream, Ipv4Tos, &crate::transport::socket::EXPEDITED_FORWARDING.into()),
+            SocketAddr::V6(_) => {
+                setsockopt(&stream, Ipv6TClass, &crate::transport::socket::EXPEDITED_FORWARDING.into())
+            }
         };
         Ok(Self { stream, rest: Vec::new(), full_since: None, watched_for_writing: false })
     }

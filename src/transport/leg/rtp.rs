@@ -30,7 +30,11 @@ pub(in crate::transport) enum Arrived {
 }
 
 impl RtpStreams {
-    pub(in crate::transport) fn new(leg: &RtpLeg, remote: SocketAddr, old: Option<OldStream>) -> Result<Self, CodecError> {
+    pub(in crate::transport) fn new(
+        leg: &RtpLeg,
+        remote: SocketAddr,
+        old: Option<OldStream>,
+    ) -> Result<Self, CodecError> {
         // RFC 3550 section 5.1: SSRC, first sequence number and first timestamp are random.
         let random = Uuid::new_v4().as_u128();
         let (ssrc, sequence, timestamp) = (random as u32, (random >> 32) as u16, (random >> 80) as u32);
