@@ -4,9 +4,10 @@
 use super::batch::BatchQueue;
 use super::handle::{Admission, CallKey, Place, RtpLeg};
 use super::stats::Counters;
+use crate::audio::Codec;
 use crate::audio::SampleRate;
 use crate::call::{Call, CallId, CallerFrame, Input, Output};
-use crate::media::{MediaStats, ReceiveStream, ReceivedFrame, SendStream};
+use crate::media::{MediaStats, ReceivedFrame, RtpReceiver, RtpSender};
 use std::net::SocketAddr;
 use std::sync::Weak;
 use std::time::Instant;
@@ -34,8 +35,8 @@ pub(super) struct MediaCall {
 #[derive(Debug)]
 struct Leg {
     remote: SocketAddr,
-    receive: ReceiveStream,
-    send: SendStream,
+    receive: RtpReceiver,
+    send: RtpSender,
 }
 
 /// Whether somebody acts on what the call wants.
@@ -110,11 +111,11 @@ impl MediaCall {
         let random = Uuid::new_v4().as_u128();
         let (ssrc, sequence, timestamp) = (random as u32, (random >> 32) as u16, (random >> 80) as u32);
         tracing::debug!(call = %self.id, key = %self.key, %remote, ssrc, "RTP leg attached");
-        self.leg = Some(Leg {
-            remote,
-            receive: ReceiveStream::new(leg.law),
-            send: SendStream::new(leg.law, ssrc, sequence, timestamp),
-        });
+        let codec = Codec::G711(leg.law);
+        match (RtpReceiver::new(codec), RtpSender::new(codec, ssrc, sequence, timestamp)) {
+            (Ok(receive), Ok(send)) => self.leg = Some(Leg { remote, receive, send }),
+            (Err(error), _) | (_, Err(error)) => tracing::error!(call = %self.id, %error, "no codec for the RTP leg"),
+        }
     }
 
     /// Takes in a datagram from the leg.
@@ -147,19 +148,14 @@ impl MediaCall {
         send: impl FnOnce(SocketAddr, &mut dyn FnMut(&mut [u8]) -> usize),
     ) {
         let Scratch { caller, reply } = scratch;
-        let received = match &mut self.leg {
-            Some(leg) => leg.receive.frame(caller),
-            None => {
-                caller.fill(0);
-                ReceivedFrame::Silence
-            }
-        };
-        let heard = match received {
-            ReceivedFrame::Audio | ReceivedFrame::Concealed => CallerFrame::Audio(caller),
-            ReceivedFrame::Silence => CallerFrame::Silence,
-        };
-        self.call.hear(heard, now);
-        self.drain(Some(caller), sinks);
+        while let Some(received) = self.leg.as_mut().and_then(|leg| leg.receive.poll_frame(caller, now)) {
+            let heard = match received {
+                ReceivedFrame::Audio | ReceivedFrame::Concealed => CallerFrame::Audio(caller),
+                ReceivedFrame::Silence => CallerFrame::Silence,
+            };
+            self.call.hear(heard, now);
+            self.drain(Some(caller), sinks);
+        }
         self.call.speak(reply, now);
         if let Some(leg) = &mut self.leg {
             let Leg { remote, send: stream, .. } = leg;

@@ -4,13 +4,13 @@
 //! which Asterisk sends its audio. Time is cut into slots of 2 ms on an absolute clock ([`SlotTime`]); a call has a frame
 //! every 20 ms, in the slot that was chosen for it so that all calls are spread evenly. In every slot the thread:
 //!
-//! 1. receives all waiting datagrams at once and gives each to the [`ReceiveStream`](crate::media::ReceiveStream) (jitter
+//! 1. receives all waiting datagrams at once and gives each to the [`RtpReceiver`](crate::media::RtpReceiver) (jitter
 //!    buffer) of the call with that source address; anything from elsewhere is dropped and counted (`worker.rs`, `receive`);
 //! 2. takes the messages from its inbox: new calls, legs, and what engines and ARI have to say ([`Input`](crate::call::Input));
 //! 3. wakes the calls whose timer has run out;
 //! 4. for every call that is due in this slot, takes one frame out of the jitter buffer, gives it to
 //!    [`Call::hear`](crate::call::Call::hear), and turns the frame that [`Call::speak`](crate::call::Call::speak) gives into a packet of the
-//!    [`SendStream`](crate::media::SendStream) (`media_call.rs`, `frame`);
+//!    [`RtpSender`](crate::media::RtpSender) (`media_call.rs`, `frame`);
 //! 5. after each of 2, 3 and 4 drains the call's outputs: caller audio into the batch of the slot, the rest to the call's owner;
 //! 6. sends all packets at once;
 //! 7. hands over the batch of caller audio ([`AudioBatch`]).
