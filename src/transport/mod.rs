@@ -28,6 +28,7 @@ mod echo;
 mod error;
 mod handle;
 mod leg;
+pub mod listen;
 mod media_call;
 mod priority;
 mod quarantine;
