@@ -123,7 +123,9 @@ fn every_payload_type_of_asterisk_is_decoded_the_moment_it_comes() {
     ] {
         let (mut line, mut encoder) = (Line::new(codec), Encoder::new(codec, ByteOrder::Big).unwrap());
         let samples = codec.rate().frame_samples();
-        let tone = |n: usize| ((n as f64 * 400.0 / f64::from(codec.rate().hz()) * std::f64::consts::TAU).sin() * 8_000.0) as i16;
+        let tone = |n: usize| {
+            ((n as f64 * 400.0 / f64::from(codec.rate().hz()) * std::f64::consts::TAU).sin() * 8_000.0) as i16
+        };
         let mut energy = 0.0;
         for n in 0..20 {
             let pcm: Vec<i16> = (n * samples..(n + 1) * samples).map(tone).collect();
@@ -405,7 +407,12 @@ fn nobody_takes_the_frames_so_packets_are_dropped_and_counted() {
 fn a_receiver_takes_six_kibibytes_at_8_khz_and_no_more_later_on() {
     let mut line = Line::new(ULAW);
     let bytes = line.receiver.bytes();
-    assert!(bytes <= 6 * 1_024, "{bytes} bytes, {} of them in place, {} the decoder", size_of::<RtpReceiver>(), size_of::<crate::audio::Decoder>());
+    assert!(
+        bytes <= 6 * 1_024,
+        "{bytes} bytes, {} of them in place, {} the decoder",
+        size_of::<RtpReceiver>(),
+        size_of::<crate::audio::Decoder>()
+    );
     for n in (0..400).filter(|n| n % 7 != 3 && n % 50 > 12) {
         line.packet(&packet(n), n as u64 * 20).unwrap();
     }
