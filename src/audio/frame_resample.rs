@@ -19,6 +19,9 @@ const FILTER_SAMPLES: usize = 32;
 /// Shape of the Kaiser window: stopband against width of the transition.
 const KAISER_BETA: f64 = 7.0;
 
+/// Samples that a filter makes at a time: they are vectors to the processor, and each needs its own order of additions only.
+const SIDE_BY_SIDE: usize = 8;
+
 /// The greatest factor between two rates: 8 and 48 kHz.
 const MAX_FACTOR: usize = 6;
 
@@ -214,30 +217,23 @@ impl Filter {
 impl Kernel {
     /// Adds what this lane gives to this phase.
     fn add(&self, window: &[f32; MAX_LAG + BLOCK], sums: &mut [f32]) {
-        if let [tap] = self.taps[..] {
-            sums.iter_mut().zip(&window[self.start..]).for_each(|(sum, sample)| *sum += tap * sample);
-            return;
+        let window = &window[self.start..];
+        let (blocks, rest) = sums.as_chunks_mut::<SIDE_BY_SIDE>();
+        let whole = blocks.len() * SIDE_BY_SIDE;
+        for (block, at) in blocks.iter_mut().zip((0..).step_by(SIDE_BY_SIDE)) {
+            let mut sums = *block;
+            for (tap, samples) in self.taps.iter().zip(window[at..].array_windows::<SIDE_BY_SIDE>()) {
+                for (sum, sample) in sums.iter_mut().zip(samples) {
+                    *sum += tap * sample;
+                }
+            }
+            *block = sums;
         }
-        for (sum, samples) in sums.iter_mut().zip(window[self.start..].windows(self.taps.len())) {
-            *sum += dot(&self.taps, samples);
-        }
-    }
-}
-
-/// The product of two vectors of equal length, in eight sums side by side: a processor does many additions at once, but the
-/// compiler must not change their order.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (a, a_rest) = a.as_chunks::<8>();
-    let (b, b_rest) = b.as_chunks::<8>();
-    let mut sums = [0.0; 8];
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..8 {
-            sums[lane] += a[lane] * b[lane];
+        // In the same order of additions, so that it does not matter to which of the two a sample comes.
+        for (sum, samples) in rest.iter_mut().zip(window[whole..].windows(self.taps.len())) {
+            *sum = samples.iter().zip(&self.taps).fold(*sum, |sum, (sample, tap)| sum + tap * sample);
         }
     }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    let [a, b, c, d, e, f, g, h] = sums;
-    (((a + e) + (c + g)) + ((b + f) + (d + h))) + rest
 }
 
 /// To the nearest integer of 16 bits.
