@@ -261,7 +261,8 @@ fn assert_all_heard(frames: &[(usize, i64)], expected: impl Iterator<Item = usiz
 #[test]
 fn on_a_perfect_link_every_sample_is_heard_the_moment_it_comes() {
     for codec in [ULAW, Codec::Linear16(SampleRate::HZ_16000), Codec::Linear16(SampleRate::HZ_48000)] {
-        let payload_type = [(8_000, 0), (16_000, 118), (48_000, 126)].into_iter().find(|(hz, _)| *hz == codec.rate().hz());
+        let payload_type =
+            [(8_000, 0), (16_000, 118), (48_000, 126)].into_iter().find(|(hz, _)| *hz == codec.rate().hz());
         let link = Link { codec, payload_type: payload_type.unwrap().1, ..PERFECT };
         let (call, _) = over(&link, 500);
         assert_eq!(call.heard.len(), 500);
@@ -481,7 +482,8 @@ fn what_was_held_of_the_old_source_is_heard_before_the_new_one() {
 #[test]
 fn hold_is_silence_for_as_long_as_it_lasts_whatever_the_timestamps_say() {
     // The sequence numbers go on; the timestamps say that as much time has passed as did, less, none, or far more.
-    for (passed, said) in [(5_000_000, 40_000), (5_000_000, 39_200), (5_000_000, 40_720), (5_000_000, 0), (0, 400_000)] {
+    for (passed, said) in [(5_000_000, 40_000), (5_000_000, 39_200), (5_000_000, 40_720), (5_000_000, 0), (0, 400_000)]
+    {
         let (mut arrivals, _) = PERFECT.carry(200);
         for (at, packet) in &mut arrivals[100..] {
             *at += passed;
