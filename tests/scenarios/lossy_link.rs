@@ -2,6 +2,8 @@
 //! in which order, and when. Times are microseconds since the call began; packets are spoken at multiples of their length
 //! and arrive at once on a perfect link.
 
+#![allow(clippy::unwrap_used)]
+
 use arioso::audio::g711::Law;
 use arioso::audio::{ByteOrder, Codec, Encoder, SampleRate};
 use arioso::media::{ReceiveStats, ReceivedFrame, RtpReceiver, quality};
