@@ -75,7 +75,7 @@ pub enum TransportError {
     #[error("the call has left the media worker already")]
     CallGone,
     /// The leg cannot be used.
-    #[error("the RTP leg at {remote} cannot be attached to the worker on {local}: {reason}")]
+    #[error("the media leg at {remote} cannot be attached to the worker on {local}: {reason}")]
     Leg {
         /// Where Asterisk said that it would send from.
         remote: SocketAddr,
@@ -98,6 +98,15 @@ pub enum LegRefusal {
     /// Port 0, `0.0.0.0` or a multicast address: no packet can ever come from there.
     #[error("that is not the address of a single host and port")]
     NotAHost,
+    /// Both directions of a leg and its call have one rate.
+    #[error("its codecs do not have the sample rate of the call")]
+    Rate,
+    /// This transport cannot carry the codec.
+    #[error("the codec is not possible on this kind of leg")]
+    Codec,
+    /// The connection was lost before the worker had it.
+    #[error("the connection is gone already")]
+    Disconnected,
     /// An IPv6 host cannot be reached from an IPv4 socket.
     #[error("an IPv6 address cannot be reached from an IPv4 socket; set media.listen to an IPv6 address")]
     AddressFamily,

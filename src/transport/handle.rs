@@ -2,9 +2,9 @@
 //! which is looked into once a slot; when it is full the sender waits.
 
 use super::error::{LegRefusal, TransportError};
+use super::leg::{AudioSocketLeg, Leg, LegLoss, WebSocketLeg};
 use super::stats::{Counters, WorkerStats};
 use crate::audio::SampleRate;
-use crate::audio::g711::Law;
 use crate::call::{CallId, CallSettings, Input, Output};
 use crate::media::MediaStats;
 use std::fmt;
@@ -38,20 +38,39 @@ impl fmt::Display for CallKey {
 pub struct NewCall {
     /// For the log.
     pub call: CallId,
-    /// The call is built from these on the worker's thread.
-    pub settings: CallSettings,
+    /// What hears the caller and speaks to it; built on the worker's thread.
+    pub driver: Driver,
     /// Takes what the call wants done, except [`Output::CallerAudio`]. It must have room at all times: a call whose output
     /// finds it full can no longer be controlled, so its media stops and this sender is dropped.
-    pub outputs: mpsc::Sender<Output>,
+    pub outputs: mpsc::Sender<MediaOutput>,
 }
 
-/// The external-media leg of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RtpLeg {
-    /// Where Asterisk sends from and receives at (`UNICASTRTP_LOCAL_ADDRESS` and `…_PORT`).
-    pub remote: SocketAddr,
-    /// The codec of both directions.
-    pub law: Law,
+/// Who the caller talks to.
+#[derive(Clone, Debug)]
+pub enum Driver {
+    /// A bot.
+    Conversation(CallSettings),
+    /// The caller: what is heard is played back. A line test, and what the bare path costs.
+    Echo(SampleRate),
+}
+
+impl Driver {
+    /// Rate of the audio in both directions.
+    pub const fn rate(&self) -> SampleRate {
+        match self {
+            Self::Conversation(settings) => settings.rate,
+            Self::Echo(rate) => *rate,
+        }
+    }
+}
+
+/// What the owner of a call is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MediaOutput {
+    /// What the call wants done.
+    Call(Output),
+    /// The leg is no more; the call goes on without sound until it is removed.
+    LegLost(LegLoss),
 }
 
 /// What is put into the inbox of a worker.
@@ -59,7 +78,8 @@ pub struct RtpLeg {
 pub(super) enum Message {
     Add(Box<Admission>),
     Input(CallKey, Input),
-    Attach(CallKey, RtpLeg, oneshot::Sender<Result<(), AttachError>>),
+    Attach(CallKey, Box<Leg>, oneshot::Sender<Result<(), AttachError>>),
+    Stats(CallKey, oneshot::Sender<Option<MediaStats>>),
     Remove(CallKey, oneshot::Sender<Option<MediaStats>>),
 }
 
@@ -125,7 +145,7 @@ impl Worker {
 
     /// Gives it a call. The call is driven from now on; it is heard and speaks once a leg is attached.
     pub async fn add(&self, new: NewCall) -> Result<CallHandle, TransportError> {
-        let rate = new.settings.rate;
+        let rate = new.driver.rate();
         if rate != SampleRate::HZ_8000 {
             return Err(TransportError::UnsupportedRate { rate });
         }
@@ -171,15 +191,29 @@ impl CallHandle {
     }
 
     /// Starts sending to and hearing from Asterisk. Each call can have one leg, and no two calls of a worker the same address.
-    pub async fn attach(&self, leg: RtpLeg) -> Result<(), TransportError> {
+    ///
+    /// # Errors
+    /// [`TransportError::Leg`] says why the leg cannot be used; it is dropped, which closes a connection.
+    pub async fn attach(&self, leg: Leg) -> Result<(), TransportError> {
         let (reply, answer) = oneshot::channel();
-        self.worker.send(Message::Attach(self.key, leg, reply)).await?;
+        let remote = match &leg {
+            Leg::Rtp(leg) => leg.remote,
+            Leg::AudioSocket(AudioSocketLeg { stream, .. }) | Leg::WebSocket(WebSocketLeg { stream, .. }) => {
+                stream.peer_addr().unwrap_or(self.worker.local)
+            }
+        };
+        self.worker.send(Message::Attach(self.key, Box::new(leg), reply)).await?;
         answer.await.map_err(|_| self.worker.stopped())?.map_err(|error| match error {
             AttachError::CallGone => TransportError::CallGone,
-            AttachError::Refused(reason) => {
-                TransportError::Leg { remote: leg.remote, local: self.worker.local, reason }
-            }
+            AttachError::Refused(reason) => TransportError::Leg { remote, local: self.worker.local, reason },
         })
+    }
+
+    /// The statistics of the leg so far; `None` when the call has none, was removed, or the worker has stopped.
+    pub async fn stats(&self) -> Option<MediaStats> {
+        let (reply, answer) = oneshot::channel();
+        self.worker.send(Message::Stats(self.key, reply)).await.ok()?;
+        answer.await.ok().flatten()
     }
 
     /// Ends the media: nothing is sent after this returns. The statistics of the leg, if it had one; `None` also when the

@@ -2,9 +2,10 @@
 //! call and a frame of the call becomes a packet.
 
 use super::batch::BatchQueue;
-use super::handle::{Admission, CallKey, Place, RtpLeg};
+use super::handle::{Admission, CallKey, Driver, MediaOutput, Place};
 use super::stats::Counters;
 use crate::audio::SampleRate;
+use crate::audio::g711::Law;
 use crate::call::{Call, CallId, CallerFrame, Input, Output};
 use crate::media::{MediaStats, ReceiveStream, ReceivedFrame, SendStream};
 use std::net::SocketAddr;
@@ -41,7 +42,7 @@ struct Leg {
 /// Whether somebody acts on what the call wants.
 #[derive(Debug)]
 enum Control {
-    Held(mpsc::Sender<Output>),
+    Held(mpsc::Sender<MediaOutput>),
     /// Nobody: the media has stopped.
     Lost,
 }
@@ -69,10 +70,11 @@ impl MediaCall {
     /// Builds the call here, on the thread that will own it: a [`Call`] cannot change threads.
     pub(super) fn new(admission: Admission, now: Instant) -> Self {
         let Admission { key, new, place, handles } = admission;
+        let Driver::Conversation(settings) = new.driver else { unreachable!("echo is to come") };
         Self {
             key,
             id: new.call,
-            call: Call::new(new.settings, now),
+            call: Call::new(settings, now),
             leg: None,
             control: Control::Held(new.outputs),
             handles,
@@ -105,15 +107,15 @@ impl MediaCall {
     }
 
     /// Gives it a leg whose packets carry the address `remote`.
-    pub(super) fn attach(&mut self, leg: RtpLeg, remote: SocketAddr) {
+    pub(super) fn attach(&mut self, receive: Law, send: Law, remote: SocketAddr) {
         // RFC 3550 section 5.1: SSRC, first sequence number and first timestamp are random.
         let random = Uuid::new_v4().as_u128();
         let (ssrc, sequence, timestamp) = (random as u32, (random >> 32) as u16, (random >> 80) as u32);
         tracing::debug!(call = %self.id, key = %self.key, %remote, ssrc, "RTP leg attached");
         self.leg = Some(Leg {
             remote,
-            receive: ReceiveStream::new(leg.law),
-            send: SendStream::new(leg.law, ssrc, sequence, timestamp),
+            receive: ReceiveStream::new(receive),
+            send: SendStream::new(send, ssrc, sequence, timestamp),
         });
     }
 
@@ -205,7 +207,7 @@ impl Control {
     /// loses the call instead: dropping the sender tells it.
     fn pass(&mut self, output: Output, call: &CallId, counters: &Counters) {
         let Self::Held(outputs) = self else { return };
-        match outputs.try_send(output) {
+        match outputs.try_send(MediaOutput::Call(output)) {
             Ok(()) => return,
             Err(TrySendError::Full(output)) => {
                 counters.calls_out_of_control.add(1);
@@ -235,8 +237,8 @@ mod tests {
         let (mut control, counters) = (Control::Held(outputs), Counters::default());
         control.pass(Output::End(EndReason::Drained), &id(), &counters);
         control.pass(Output::CallerAudio { start_sample: 7 }, &id(), &counters);
-        assert_eq!(taken.try_recv(), Ok(Output::End(EndReason::Drained)));
-        assert_eq!(taken.try_recv(), Ok(Output::CallerAudio { start_sample: 7 }));
+        assert_eq!(taken.try_recv(), Ok(MediaOutput::Call(Output::End(EndReason::Drained))));
+        assert_eq!(taken.try_recv(), Ok(MediaOutput::Call(Output::CallerAudio { start_sample: 7 })));
         assert_eq!(counters.snapshot().calls_out_of_control, 0);
     }
 

@@ -22,6 +22,8 @@ mod batch;
 mod clock;
 mod error;
 mod handle;
+mod leg;
+pub mod listen;
 mod media_call;
 mod socket;
 mod stats;
@@ -33,7 +35,8 @@ mod worker;
 pub use batch::AudioBatch;
 pub use clock::SlotTime;
 pub use error::{LegRefusal, TransportError};
-pub use handle::{CallHandle, CallKey, NewCall, RtpLeg, Worker};
+pub use handle::{CallHandle, CallKey, Driver, MediaOutput, NewCall, Worker};
+pub use leg::{AudioSocketLeg, Leg, LegKeys, LegLoss, RtpLeg, WebSocketLeg};
 pub use stats::WorkerStats;
 
 use batch::BATCHES_PER_WORKER;

@@ -138,7 +138,7 @@ impl CallTable {
 
 #[cfg(test)]
 mod tests {
-    use super::super::handle::{Admission, NewCall, Place};
+    use super::super::handle::{Admission, Driver, NewCall, Place};
     use super::*;
     use crate::call::CallId;
     use std::sync::{Arc, Weak};
@@ -146,7 +146,11 @@ mod tests {
 
     fn call(serial: u64) -> MediaCall {
         let (outputs, _) = tokio::sync::mpsc::channel(1);
-        let new = NewCall { call: CallId::new("test").unwrap(), settings: super::super::tests::settings(), outputs };
+        let new = NewCall {
+            call: CallId::new("test").unwrap(),
+            driver: Driver::Conversation(super::super::tests::settings()),
+            outputs,
+        };
         let key = CallKey::from_serial(serial);
         MediaCall::new(
             Admission { key, new, place: Place::take(&Arc::default()), handles: Weak::new() },

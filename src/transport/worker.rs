@@ -3,11 +3,13 @@
 use super::batch::BatchQueue;
 use super::clock::{Due, SlotClock, SlotTime};
 use super::error::LegRefusal;
-use super::handle::{AttachError, CallKey, INBOX_MESSAGES, Message, RtpLeg};
+use super::handle::{AttachError, CallKey, INBOX_MESSAGES, Message};
+use super::leg::Leg;
 use super::media_call::{FRAME_SAMPLES, MediaCall, Scratch, Sinks};
 use super::socket::{Receiver, Sender, as_seen_by};
 use super::stats::Counters;
 use super::table::{CallTable, Seat};
+use crate::audio::Codec;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -147,7 +149,11 @@ impl MediaThread {
                 },
                 // Whoever no longer waits for the answer has no use for it.
                 Message::Attach(key, leg, reply) => {
-                    let _ = reply.send(self.attach(key, leg));
+                    let _ = reply.send(self.attach(key, *leg));
+                }
+                Message::Stats(key, reply) => {
+                    let seat = self.calls.seat(key);
+                    let _ = reply.send(seat.and_then(|seat| self.calls.get_mut(seat)).and_then(|call| call.stats()));
                 }
                 Message::Remove(key, reply) => {
                     let _ = reply.send(self.calls.remove(key).and_then(|call| call.stats()));
@@ -156,7 +162,11 @@ impl MediaThread {
         }
     }
 
-    fn attach(&mut self, key: CallKey, leg: RtpLeg) -> Result<(), AttachError> {
+    fn attach(&mut self, key: CallKey, leg: Leg) -> Result<(), AttachError> {
+        let Leg::Rtp(leg) = leg else { return Err(AttachError::Refused(LegRefusal::Codec)) };
+        let (Codec::G711(receive), Codec::G711(send)) = (leg.receive, leg.send) else {
+            return Err(AttachError::Refused(LegRefusal::Codec));
+        };
         let seat = self.calls.seat(key).ok_or(AttachError::CallGone)?;
         let remote = as_seen_by(self.local, leg.remote).ok_or(AttachError::Refused(LegRefusal::AddressFamily))?;
         if remote.port() == 0 || remote.ip().is_unspecified() || remote.ip().is_multicast() {
@@ -170,7 +180,7 @@ impl MediaThread {
         if taken {
             return Err(AttachError::Refused(LegRefusal::AddressTaken));
         }
-        call.attach(leg, remote);
+        call.attach(receive, send, remote);
         self.calls.set_address(seat, remote);
         Ok(())
     }
