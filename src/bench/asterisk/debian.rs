@@ -50,6 +50,7 @@ impl DebianRelease {
                 "res_websocket_client.so",
                 "res_audiosocket.so",
                 "chan_audiosocket.so",
+                "app_audiosocket.so",
                 "chan_websocket.so",
                 "codec_opus_open_source.so",
             ],

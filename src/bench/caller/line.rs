@@ -165,7 +165,8 @@ pub(super) fn open(settings: &CallerSettings) -> Result<(Arc<Line>, Orders), Cal
     let dialog = Dialog::invite(parties, media, now);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(failed("start the thread of a caller"))?;
-    let signalling = Signalling { dialog, line: Arc::clone(&line), unreadable: 0 };
+    let signalling =
+        Signalling { dialog, line: Arc::clone(&line), sends_silence: settings.sends_silence, unreadable: 0 };
     let thread = std::thread::Builder::new().name("caller-sip".to_owned());
     let run = move || match runtime.block_on(signalling.run(sip, rtp, hang_up)) {
         Ok(()) => {}
@@ -216,6 +217,7 @@ fn nonblocking_socket(address: IpAddr) -> io::Result<UdpSocket> {
 struct Signalling {
     dialog: Dialog,
     line: Arc<Line>,
+    sends_silence: bool,
     unreadable: u64,
 }
 
@@ -309,9 +311,9 @@ impl Signalling {
     }
 
     fn start_speaking(&self, socket: &UdpSocket) -> io::Result<()> {
-        let (socket, line) = (socket.try_clone()?, Arc::clone(&self.line));
+        let (socket, line, sends_silence) = (socket.try_clone()?, Arc::clone(&self.line), self.sends_silence);
         let thread = std::thread::Builder::new().name("caller-rtp".to_owned());
-        thread.spawn(move || speak(&socket, &line)).map(drop)
+        thread.spawn(move || speak(&socket, &line, sends_silence)).map(drop)
     }
 }
 
@@ -325,7 +327,7 @@ impl State {
 }
 
 /// The thread that speaks, from the answer to the end of the call.
-fn speak(socket: &UdpSocket, line: &Line) {
+fn speak(socket: &UdpSocket, line: &Line, sends_silence: bool) {
     let mut packetizer = Packetizer::new();
     loop {
         let due = line.read(|state| state.speech.as_ref().map(SpeechQueue::next_leaves_at));
@@ -336,10 +338,14 @@ fn speak(socket: &UdpSocket, line: &Line) {
             _ => None,
         });
         let Some((media, outgoing)) = frame else { return };
-        packetizer.frame(&media, outgoing, |datagram| {
-            // Nobody there, or a full buffer: what a telephone does not notice either.
-            let _ = socket.send_to(datagram, media.address);
-        });
+        if outgoing.is_none() && !sends_silence {
+            packetizer.pause();
+        } else {
+            packetizer.frame(&media, outgoing, |datagram| {
+                // Nobody there, or a full buffer: what a telephone does not notice either.
+                let _ = socket.send_to(datagram, media.address);
+            });
+        }
         line.change(|state| {
             state.timing.frames += 1;
             state.timing.worst_lateness = state.timing.worst_lateness.max(due.elapsed());

@@ -54,6 +54,8 @@ pub struct CallerSettings {
     /// What the caller speaks, the preferred one first; not empty, and all of the same rate: what is said and heard has
     /// that rate.
     pub codecs: Vec<CallerCodec>,
+    /// Whether packets leave while the caller says nothing. A telephone with silence suppression sends none.
+    pub sends_silence: bool,
     /// How long [`Caller::call`] lets it ring.
     pub answer_timeout: Duration,
     /// From which level on a packet counts as voice.
@@ -68,6 +70,7 @@ impl CallerSettings {
             number: number.into(),
             caller_number: "1000".to_owned(),
             codecs: vec![CallerCodec::ULAW, CallerCodec::ALAW],
+            sends_silence: true,
             answer_timeout: Duration::from_secs(30),
             voice: Dbfs::VOICE,
         }

@@ -157,6 +157,8 @@ pub(super) struct Packetizer {
     sequence: u16,
     timestamp: u32,
     key_timestamp: u32,
+    /// Nothing was sent in the last frame time.
+    paused: bool,
     /// The codec last spoken, and its state; a re-INVITE may change it.
     encoder: Option<(CallerCodec, Encoder)>,
     datagram: [u8; 12 + FRAME_TICKS],
@@ -167,7 +169,13 @@ impl Packetizer {
     pub(super) fn new() -> Self {
         let (ssrc, timestamp, sequence) = (random_u64() as u32, random_u64() as u32, random_u64() as u16);
         let datagram = [0; 12 + FRAME_TICKS];
-        Self { ssrc, sequence, timestamp, key_timestamp: timestamp, encoder: None, datagram }
+        Self { ssrc, sequence, timestamp, key_timestamp: timestamp, paused: false, encoder: None, datagram }
+    }
+
+    /// Lets one frame time pass without a packet.
+    pub(super) fn pause(&mut self) {
+        self.timestamp = self.timestamp.wrapping_add(FRAME_TICKS as u32);
+        self.paused = true;
     }
 
     /// Sends one frame time to `media`: what was queued, or silence. A key is silence to who takes no telephone events.
@@ -193,7 +201,9 @@ impl Packetizer {
                 let mut codes = [0; FRAME_TICKS];
                 // An error would be a frame of another length than 20 ms, which the queue does not make.
                 if self.encode(media.codec, pcm, &mut codes) == Ok(FRAME_TICKS) {
-                    let length = self.packet(media.codec.payload_type(), false, self.timestamp, &codes);
+                    // The first packet of a talkspurt is marked (RFC 3551 section 4.1).
+                    let marker = std::mem::take(&mut self.paused);
+                    let length = self.packet(media.codec.payload_type(), marker, self.timestamp, &codes);
                     send(&self.datagram[..length]);
                 }
             }
@@ -325,6 +335,25 @@ mod tests {
         }
         let Dbfs(level) = Dbfs::of(&heard[640..]);
         assert!((level + 13.3).abs() < 1.5, "{level} dBFS");
+    }
+
+    #[test]
+    fn after_suppressed_silence_the_time_has_gone_on_and_the_first_packet_is_marked() {
+        let mut packetizer = Packetizer::new();
+        let mut packets = Vec::new();
+        for pause in [false, true, true, false, false] {
+            if pause {
+                packetizer.pause();
+            } else {
+                packetizer.frame(&media(None), None, |datagram| packets.push(datagram.to_vec()));
+            }
+        }
+        let packets: Vec<_> = packets.iter().map(|datagram| RtpReader::new(datagram).unwrap()).collect();
+        let since = |packet: &RtpReader<'_>| packet.timestamp().wrapping_sub(packets[0].timestamp());
+        assert_eq!(packets.iter().map(since).collect::<Vec<_>>(), [0, 480, 640]);
+        assert_eq!(packets.iter().map(RtpReader::mark).collect::<Vec<_>>(), [false, true, false]);
+        let next = u16::from(packets[0].sequence_number()).wrapping_add(1);
+        assert_eq!(u16::from(packets[1].sequence_number()), next);
     }
 
     #[test]
