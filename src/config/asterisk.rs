@@ -5,7 +5,7 @@ use super::error::{Caution, Fault};
 use super::names::{AppName, AsteriskName, HttpUrl};
 use super::secret::{self, Secret};
 use super::transport::{self, MediaTransport};
-use super::values::{asterisk_url, duration, parsed, text, username};
+use super::values::{asterisk_url, duration, invalid, parsed, text, username};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -77,6 +77,14 @@ fn read(section: &Section<'_, '_>) -> Option<Asterisk> {
     section.finish();
     if url.as_ref().is_some_and(|url| !url.is_encrypted() && !url.is_loopback()) {
         section.warn("url", Caution::SecretInTheClear);
+    }
+    if let (Some(url), Some(transport)) = (&url, &transport)
+        && url.is_encrypted()
+        && transport.is_websocket_dial()
+    {
+        let why = "is encrypted, and we cannot open an encrypted WebSocket for audio; write http://, or websocket = \
+                   \"listen\", so that Asterisk connects to us";
+        section.problem("url", invalid(url.as_str(), why));
     }
     Some(Asterisk {
         name: name?,

@@ -162,6 +162,11 @@ impl MediaTransport {
         matches!(self, Self::WebSocket { connection: WebSocketConnection::Listen { .. }, .. })
     }
 
+    /// Whether we open a WebSocket to Asterisk.
+    pub const fn is_websocket_dial(&self) -> bool {
+        matches!(self, Self::WebSocket { connection: WebSocketConnection::Dial, .. })
+    }
+
     /// Whether Asterisk is told an address of ours for each leg.
     pub const fn is_sent_to_us(&self) -> bool {
         matches!(self, Self::Rtp(_) | Self::AudioSocket(_))
