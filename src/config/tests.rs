@@ -511,7 +511,11 @@ fn a_route_has_a_number_or_a_uuid() {
     assert_snapshot!(errors(&with_bot(&format!("{route}{upper}"))), @"");
     assert_snapshot!(errors(&with_bot(&both)), @"");
     assert_snapshot!(errors(&with_bot(&bad("00000000-0000-0000-0000-000000000000"))), @"");
-    for wrong in ["f81d4fae7dec41d0a76500a0c91e6bf6", "+81d4fae-7dec-41d0-a765-00a0c91e6bf6", "x81d4fae-7dec-41d0-a765-00a0c91e6bf6"] {
+    for wrong in [
+        "f81d4fae7dec41d0a76500a0c91e6bf6",
+        "+81d4fae-7dec-41d0-a765-00a0c91e6bf6",
+        "x81d4fae-7dec-41d0-a765-00a0c91e6bf6",
+    ] {
         assert!(parse(&with_bot(&bad(wrong))).is_err(), "{wrong}");
     }
 }

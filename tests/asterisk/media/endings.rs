@@ -53,7 +53,9 @@ async fn no_socket_is_left_of_any_call() {
         let calls: Vec<ActiveCall> = join_all(numbers.iter().map(|number| rig.call(number))).await;
         let media = media_connections(pid, rig.ports());
         assert!(media >= 5, "{media} media connections of calls that Asterisk connects\n{}", rig.logs());
-        join_all(calls.iter().map(ActiveCall::hang_up)).await.into_iter().for_each(|over| drop(over.expect("hung up")));
+        for over in join_all(calls.iter().map(ActiveCall::hang_up)).await {
+            over.expect("hung up");
+        }
         rig.wait_until_nothing_is_left().await;
         let deadline = Instant::now() + SOON;
         while media_connections(pid, rig.ports()) > 0 {
