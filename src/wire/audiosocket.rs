@@ -7,6 +7,9 @@
 //!
 //! Samples are LINEAR16, little-endian (Asterisk 18 to 22, `res_audiosocket`).
 
+#[cfg(test)]
+mod tests;
+
 use crate::audio::SampleRate;
 
 /// Bytes in front of each payload.

@@ -4,8 +4,16 @@
 //! - JSON: an object with `"event"` or `"command"` (20.18, 22.8 and later).
 //!
 //! Asterisk sends [`Event`]s and takes [`Command`]s. Both are read and written here, since the load test plays Asterisk.
+//! Nothing is allocated for what comes and goes with the audio (marks, XON, XOFF), as long as ids need no escapes.
 
+mod fields;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use fields::{Fields, present, split_name};
 use std::borrow::Cow;
+use writer::Writer;
 
 /// Asterisk ignores a longer command.
 pub const MAX_COMMAND_BYTES: usize = 128;
@@ -158,10 +166,8 @@ pub enum MessageError {
         key: &'static str,
     },
     /// A value that cannot be.
-    #[error("{message}: {key} is not {expected}")]
+    #[error("{key} of a control message is not {expected}")]
     Value {
-        /// Name of the message.
-        message: &'static str,
         /// Of which value.
         key: &'static str,
         /// What it should be.
@@ -190,13 +196,64 @@ pub enum WriteError {
 }
 
 impl<'a> Event<'a> {
-    /// Reads what Asterisk sent. Values that are not known are ignored.
+    /// Reads what Asterisk sent. Keys that are not known are ignored.
     ///
     /// # Errors
     /// Any [`MessageError`]; an event that is not known is [`Event::Unknown`] and no error.
     pub fn parse(text: &'a str, format: Format) -> Result<Self, MessageError> {
-        let _ = (text, format);
-        Err(MessageError::NoName)
+        match format {
+            Format::Json => {
+                let mut fields = Fields::from_json(text)?;
+                let name = fields.event.take().ok_or(MessageError::NoName)?;
+                Self::from_fields(name.0, fields)
+            }
+            Format::PlainText => {
+                let (name, rest) = split_name(text)?;
+                let fields = match name {
+                    // An id stands there without a key.
+                    MARK_PROCESSED | BUFFERING_COMPLETED => Fields::of_id(rest),
+                    _ => Fields::from_words(rest)?,
+                };
+                Self::from_fields(name.into(), fields)
+            }
+        }
+    }
+
+    fn from_fields(name: Cow<'a, str>, fields: Fields<'a>) -> Result<Self, MessageError> {
+        Ok(match &*name {
+            START => Self::MediaStart(MediaStart {
+                connection_id: present(START, "connection_id", fields.connection_id)?.0,
+                channel: present(START, "channel", fields.channel)?.0,
+                channel_id: present(START, "channel_id", fields.channel_id)?.0,
+                format: present(START, "format", fields.format)?.0,
+                optimal_frame_size: present(START, "optimal_frame_size", fields.optimal_frame_size)?,
+                ptime_ms: fields.ptime,
+            }),
+            DTMF_END => {
+                let wrong = MessageError::Value { key: "digit", expected: "one of 0-9 * # A-D" };
+                match present(DTMF_END, "digit", fields.digit)?.0.as_bytes() {
+                    [digit @ (b'0'..=b'9' | b'*' | b'#' | b'A'..=b'D' | b'a'..=b'd')] => {
+                        Self::DtmfEnd { digit: char::from(digit.to_ascii_uppercase()) }
+                    }
+                    _ => return Err(wrong),
+                }
+            }
+            XOFF => Self::MediaXoff,
+            XON => Self::MediaXon,
+            BUFFERING_COMPLETED => Self::MediaBufferingCompleted { id: fields.id() },
+            MARK_PROCESSED => Self::MediaMarkProcessed { id: fields.id() },
+            QUEUE_DRAINED => Self::QueueDrained,
+            STATUS => Self::Status(Status {
+                queue_length: present(STATUS, "queue_length", fields.queue_length)?,
+                xon_level: present(STATUS, "xon_level", fields.xon_level)?,
+                xoff_level: present(STATUS, "xoff_level", fields.xoff_level)?,
+                queue_full: present(STATUS, "queue_full", fields.queue_full)?,
+                bulk_media: present(STATUS, "bulk_media", fields.bulk_media)?,
+                media_paused: present(STATUS, "media_paused", fields.media_paused)?,
+            }),
+            ERROR => Self::Error { text: present(ERROR, "error_text", fields.error_text)?.0 },
+            _ => Self::Unknown { name },
+        })
     }
 
     /// Appends the event to `out` as Asterisk writes it. `channel_id` is in most of them.
@@ -204,8 +261,66 @@ impl<'a> Event<'a> {
     /// # Errors
     /// [`WriteError::Text`]; `out` is as it was then.
     pub fn write(&self, channel_id: &str, format: Format, out: &mut String) -> Result<(), WriteError> {
-        let _ = (channel_id, format, out);
-        Err(WriteError::Text)
+        let name = match self {
+            Self::MediaStart(_) => START,
+            Self::DtmfEnd { .. } => DTMF_END,
+            Self::MediaXoff => XOFF,
+            Self::MediaXon => XON,
+            Self::MediaBufferingCompleted { .. } => BUFFERING_COMPLETED,
+            Self::MediaMarkProcessed { .. } => MARK_PROCESSED,
+            Self::QueueDrained => QUEUE_DRAINED,
+            Self::Status(_) => STATUS,
+            Self::Error { .. } => ERROR,
+            Self::Unknown { name } => name,
+        };
+        let json = format == Format::Json;
+        let mut writer = Writer::begin(format, "event", name, out);
+        match self {
+            Self::MediaStart(start) => {
+                writer.text("connection_id", &start.connection_id);
+                writer.text("channel", &start.channel);
+                writer.text("channel_id", &start.channel_id);
+                writer.text("format", &start.format);
+                writer.value("optimal_frame_size", start.optimal_frame_size);
+                if let Some(ptime) = start.ptime_ms {
+                    writer.value("ptime", ptime);
+                }
+                if json {
+                    writer.value("channel_variables", "{}");
+                }
+            }
+            Self::DtmfEnd { digit } => {
+                writer.text("digit", digit.encode_utf8(&mut [0; 4]));
+                writer.text("channel_id", channel_id);
+            }
+            Self::MediaBufferingCompleted { id } | Self::MediaMarkProcessed { id } => {
+                if json {
+                    writer.text("channel_id", channel_id);
+                    writer.text("correlation_id", id.as_deref().unwrap_or_default());
+                } else if let Some(id) = id {
+                    writer.argument(id);
+                }
+            }
+            Self::Status(status) => {
+                writer.text("channel_id", channel_id);
+                writer.value("queue_length", status.queue_length);
+                writer.value("xon_level", status.xon_level);
+                writer.value("xoff_level", status.xoff_level);
+                writer.value("queue_full", status.queue_full);
+                writer.value("bulk_media", status.bulk_media);
+                writer.value("media_paused", status.media_paused);
+            }
+            Self::Error { text } => {
+                writer.text("channel_id", channel_id);
+                writer.text("error_text", text);
+            }
+            Self::MediaXoff | Self::MediaXon | Self::QueueDrained | Self::Unknown { .. } => {
+                if json {
+                    writer.text("channel_id", channel_id);
+                }
+            }
+        }
+        writer.end(usize::MAX)
     }
 }
 
@@ -215,8 +330,39 @@ impl<'a> Command<'a> {
     /// # Errors
     /// Any [`MessageError`].
     pub fn parse(text: &'a str, format: Format) -> Result<Self, MessageError> {
-        let _ = (text, format);
-        Err(MessageError::NoName)
+        match format {
+            Format::Json => {
+                let mut fields = Fields::from_json(text)?;
+                let name = fields.command.take().ok_or(MessageError::NoName)?;
+                Self::from_fields(&name.0, fields)
+            }
+            Format::PlainText => {
+                let (name, rest) = split_name(text)?;
+                Self::from_fields(name, Fields::of_id(rest))
+            }
+        }
+    }
+
+    fn from_fields(name: &str, fields: Fields<'a>) -> Result<Self, MessageError> {
+        Ok(match name {
+            ANSWER => Self::Answer,
+            HANGUP => Self::HangUp,
+            START_BUFFERING => Self::StartMediaBuffering,
+            STOP_BUFFERING => Self::StopMediaBuffering { id: fields.id() },
+            MARK => Self::MarkMedia { id: fields.id() },
+            FLUSH => Self::FlushMedia,
+            PAUSE => Self::PauseMedia,
+            CONTINUE => Self::ContinueMedia,
+            REPORT_DRAINED => Self::ReportQueueDrained,
+            GET_STATUS => Self::GetStatus,
+            SET_DIRECTION => match &*present(SET_DIRECTION, "direction", fields.direction)?.0 {
+                "both" => Self::SetMediaDirection(Direction::Both),
+                "in" => Self::SetMediaDirection(Direction::In),
+                "out" => Self::SetMediaDirection(Direction::Out),
+                _ => return Err(MessageError::Value { key: "direction", expected: "both, in or out" }),
+            },
+            _ => return Err(MessageError::UnknownCommand),
+        })
     }
 
     /// Appends the command to `out`; nothing is allocated if that has room for [`MAX_COMMAND_BYTES`].
@@ -224,7 +370,53 @@ impl<'a> Command<'a> {
     /// # Errors
     /// Any [`WriteError`]; `out` is as it was then.
     pub fn write(&self, format: Format, out: &mut String) -> Result<(), WriteError> {
-        let _ = (format, out);
-        Err(WriteError::Text)
+        let (name, id, direction) = match self {
+            Self::Answer => (ANSWER, None, None),
+            Self::HangUp => (HANGUP, None, None),
+            Self::StartMediaBuffering => (START_BUFFERING, None, None),
+            Self::StopMediaBuffering { id } => (STOP_BUFFERING, id.as_deref(), None),
+            Self::MarkMedia { id } => (MARK, id.as_deref(), None),
+            Self::FlushMedia => (FLUSH, None, None),
+            Self::PauseMedia => (PAUSE, None, None),
+            Self::ContinueMedia => (CONTINUE, None, None),
+            Self::ReportQueueDrained => (REPORT_DRAINED, None, None),
+            Self::GetStatus => (GET_STATUS, None, None),
+            Self::SetMediaDirection(_) if format == Format::PlainText => return Err(WriteError::JsonOnly),
+            Self::SetMediaDirection(Direction::Both) => (SET_DIRECTION, None, Some("both")),
+            Self::SetMediaDirection(Direction::In) => (SET_DIRECTION, None, Some("in")),
+            Self::SetMediaDirection(Direction::Out) => (SET_DIRECTION, None, Some("out")),
+        };
+        let mut writer = Writer::begin(format, "command", name, out);
+        match (id, format) {
+            (Some(id), Format::Json) => writer.text("correlation_id", id),
+            (Some(id), Format::PlainText) => writer.argument(id),
+            (None, _) => {}
+        }
+        if let Some(direction) = direction {
+            writer.text("direction", direction);
+        }
+        writer.end(MAX_COMMAND_BYTES)
     }
 }
+
+const START: &str = "MEDIA_START";
+const DTMF_END: &str = "DTMF_END";
+const XOFF: &str = "MEDIA_XOFF";
+const XON: &str = "MEDIA_XON";
+const BUFFERING_COMPLETED: &str = "MEDIA_BUFFERING_COMPLETED";
+const MARK_PROCESSED: &str = "MEDIA_MARK_PROCESSED";
+const QUEUE_DRAINED: &str = "QUEUE_DRAINED";
+const STATUS: &str = "STATUS";
+const ERROR: &str = "ERROR";
+
+const ANSWER: &str = "ANSWER";
+const HANGUP: &str = "HANGUP";
+const START_BUFFERING: &str = "START_MEDIA_BUFFERING";
+const STOP_BUFFERING: &str = "STOP_MEDIA_BUFFERING";
+const MARK: &str = "MARK_MEDIA";
+const FLUSH: &str = "FLUSH_MEDIA";
+const PAUSE: &str = "PAUSE_MEDIA";
+const CONTINUE: &str = "CONTINUE_MEDIA";
+const REPORT_DRAINED: &str = "REPORT_QUEUE_DRAINED";
+const GET_STATUS: &str = "GET_STATUS";
+const SET_DIRECTION: &str = "SET_MEDIA_DIRECTION";
