@@ -36,11 +36,13 @@ fn a_configuration_in_order_is_summed_up() {
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
     insta::assert_snapshot!(text(&output.stdout), @r#"
         arioso.toml is in order.
-          asterisk  pbx              http://127.0.0.1:8088, application "arioso"
-          media     127.0.0.1        ulaw to and from 127.0.0.1, ports 31000-31007, at most 500 calls
+          asterisk  pbx              http://127.0.0.1:8088, application "arioso", rtp with ulaw
+          media     127.0.0.1        advertised as 127.0.0.1, UDP ports 31000-31007, at most 500 calls
           engine    local            in this process
+          bot       echo             echoes the caller, without engines
           bot       reception        en-US; hears by local; speaks by local; converses by local
           route     100              reception
+          route     900              echo
     "#);
 }
 
@@ -52,8 +54,8 @@ fn a_wrong_configuration_is_explained_on_standard_error() {
     let output = arioso(folder.path(), &["check"]);
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));
     insta::assert_snapshot!(text(&output.stderr), @r#"
-        arioso.toml:28:15: bots.reception.recognizer: there is no engine called "lab"; there is: local
-        arioso.toml:31:1: bots.reception.greting: unknown key; did you mean "greeting"?
+        arioso.toml:29:15: bots.reception.recognizer: there is no engine called "lab"; there is: local
+        arioso.toml:32:1: bots.reception.greting: unknown key; did you mean "greeting"?
     "#);
 }
 

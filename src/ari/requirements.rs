@@ -153,8 +153,10 @@ impl Capabilities {
             let lacking = features.iter().filter(|feature| !self.supports(**feature));
             lacking.map(|feature| Lack::Feature { version: self.version_text.clone(), feature: *feature }).collect()
         };
-        let fatal = lacking(Feature::needed_by(transport));
-        Lacks { fatal, tolerable: lacking(Feature::useful_to(transport)) }
+        let fatal: Vec<Lack> = lacking(Feature::needed_by(transport));
+        // What would be better with another version is of no interest while it cannot be used at all.
+        let tolerable = if fatal.is_empty() { lacking(Feature::useful_to(transport)) } else { Vec::new() };
+        Lacks { fatal, tolerable }
     }
 
     /// The modules that are not there, or do not run.

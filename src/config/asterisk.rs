@@ -45,9 +45,6 @@ impl Asterisk {
 /// Reads every `[[asterisk]]`; `None` for one that is wrong.
 pub(super) fn read_all(root: &Section<'_, '_>) -> Vec<Option<Asterisk>> {
     let sections = root.sections("asterisk");
-    if sections.is_empty() && !root.contains("asterisk") {
-        root.context.warn(0..0, "", Caution::NoAsterisk);
-    }
     let asterisks: Vec<_> = sections.iter().map(read).collect();
     for (later, section) in sections.iter().enumerate() {
         for (earlier, earlier_section) in sections[..later].iter().enumerate() {

@@ -255,7 +255,7 @@ pub enum Fault {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Caution {
     /// Nobody to take calls from.
-    #[error("no [[asterisk]] is configured; `arioso serve` needs one")]
+    #[error("no [[asterisk]] is configured; `arioso serve` needs one, or a route with a UUID for AudioSocket")]
     NoAsterisk,
     /// Nobody reaches a bot.
     #[error("no [[routes]] is configured; every caller would be sent back to the dialplan")]
@@ -306,10 +306,10 @@ pub enum Caution {
         /// Where the sockets are.
         listen: std::net::IpAddr,
     },
-    /// Anybody may open the WebSocket of a leg.
+    /// Nobody has to log in to open the WebSocket of a leg.
     #[error(
-        "whoever reaches the WebSocket port at {listen} can pretend to be Asterisk; set media.websocket_username and \
-         media.websocket_password_file to what its websocket_client.conf says"
+        "nothing but the random id of a channel protects the WebSocket port at {listen}; set media.websocket_username \
+         and media.websocket_password_file to what its websocket_client.conf says"
     )]
     WebSocketWithoutLogin {
         /// Where the socket is.

@@ -126,6 +126,7 @@ fn read(root: &Section<'_, '_>) -> Option<Config> {
     let bots = bots::read_all(root, &engines);
     let routes = routes::read_all(root, &bots, media.as_ref());
     root.finish();
+    warn_about_what_is_missing(root, routes.as_deref());
     Some(Config {
         asterisks: asterisks.into_iter().collect::<Option<_>>()?,
         media: media?,
@@ -134,6 +135,17 @@ fn read(root: &Section<'_, '_>) -> Option<Config> {
         routes: routes?,
         warnings: Vec::new(),
     })
+}
+
+/// A configuration with nobody to take calls from, or nobody to answer them, is for the demo at most.
+fn warn_about_what_is_missing(root: &Section<'_, '_>, routes: Option<&[Route]>) {
+    let audiosocket = |route: &Route| matches!(route.entrance, Entrance::AudioSocket(_));
+    if !root.contains("asterisk") && !routes.is_some_and(|routes| routes.iter().any(audiosocket)) {
+        root.context.warn(0..0, "", Caution::NoAsterisk);
+    }
+    if !root.contains("routes") {
+        root.context.warn(0..0, "", Caution::NoRoute);
+    }
 }
 
 #[cfg(test)]

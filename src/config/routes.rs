@@ -118,9 +118,6 @@ impl Entrance {
 /// Reads every `[[routes]]`; `None` if one is wrong.
 pub(super) fn read_all(root: &Section<'_, '_>, bots: &Bots, media: Option<&Media>) -> Option<Vec<Route>> {
     let sections = root.sections("routes");
-    if sections.is_empty() && !root.contains("routes") {
-        root.context.warn(0..0, "", Caution::NoRoute);
-    }
     let routes: Vec<_> = sections.iter().map(|section| read(section, bots, media)).collect();
     for (later, section) in sections.iter().enumerate() {
         let Some(route) = &routes[later] else { continue };

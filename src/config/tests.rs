@@ -214,7 +214,7 @@ fn an_exact_number_goes_before_all_numbers_whatever_their_order() {
 #[test]
 fn without_an_asterisk_and_routes_there_is_only_a_warning() {
     assert_snapshot!(warnings(&with_bot("")), @r#"
-        arioso.toml:1:1: no [[asterisk]] is configured; `arioso serve` needs one
+        arioso.toml:1:1: no [[asterisk]] is configured; `arioso serve` needs one, or a route with a UUID for AudioSocket
         arioso.toml:1:1: no [[routes]] is configured; every caller would be sent back to the dialplan
     "#);
 }
@@ -422,8 +422,8 @@ fn what_may_be_there_once_is_there_twice() {
 
 #[test]
 fn transports_and_engines_that_are_not_there() {
-    assert_snapshot!(errors(&format!("{ASTERISK}transport = \"carrier pigeon\"\n")), @"");
-    assert_snapshot!(errors(&format!("{ASTERISK}codec = \"g729\"\n")), @"");
+    assert_snapshot!(errors(&format!("{ASTERISK}transport = \"carrier pigeon\"\n")), @r#"arioso.toml:7:13: asterisk.transport: "carrier pigeon" is none of the possible values; write "rtp" or "audiosocket" or "websocket""#);
+    assert_snapshot!(errors(&format!("{ASTERISK}codec = \"g729\"\n")), @r#"arioso.toml:7:9: asterisk.codec: "g729" is none of the possible values; write "ulaw" or "alaw" or "g722" or "slin" or "slin16" or "slin24" or "slin48" or "opus""#);
     assert_snapshot!(errors("[engines.cloud]\nkind = \"cloud\"\n"), @r#"arioso.toml:2:8: engines.cloud.kind: "cloud" is none of the possible values; write "local" or "grpc""#);
 }
 
@@ -433,8 +433,8 @@ fn a_codec_that_a_transport_cannot_carry_is_refused_with_the_reason() {
         let text = format!("{ASTERISK}transport = \"{transport}\"\ncodec = \"{codec}\"\n");
         parse(&text).map(|config| config.asterisks[0].transport.clone()).map_err(|error| error.to_string())
     };
-    assert_snapshot!(with("rtp", "opus").unwrap_err(), @"");
-    assert_snapshot!(with("audiosocket", "ulaw").unwrap_err(), @"");
+    assert_snapshot!(with("rtp", "opus").unwrap_err(), @r#"arioso.toml:8:9: asterisk.codec: "opus" cannot be carried by RTP: Asterisk accepts only static payload types on an RTP leg; write "ulaw", "alaw", "g722", "slin" or "slin16""#);
+    assert_snapshot!(with("audiosocket", "ulaw").unwrap_err(), @r#"arioso.toml:8:9: asterisk.codec: "ulaw" cannot be carried by AudioSocket: it has linear audio only, and other formats arrive tagged as such; write "slin", "slin16", "slin24" or "slin48""#);
     let carried = |transport: &str| {
         let all = ["ulaw", "alaw", "g722", "slin", "slin16", "slin24", "slin48", "opus"];
         all.into_iter().filter(|codec| with(transport, codec).is_ok()).collect::<Vec<_>>().join(" ")
@@ -461,37 +461,43 @@ fn every_transport_has_a_codec_of_its_own_unless_told_otherwise() {
 #[test]
 fn what_is_for_websockets_only_says_so() {
     let with = |lines: &str| errors(&format!("{ASTERISK}{lines}"));
-    assert_snapshot!(with("websocket = \"listen\"\nwebsocket_client = \"arioso\"\n"), @"");
+    assert_snapshot!(with("websocket = \"listen\"\nwebsocket_client = \"arioso\"\n"), @r#"
+        arioso.toml:7:13: asterisk.websocket: is only for transport = "websocket"; take it out, or write that
+        arioso.toml:8:20: asterisk.websocket_client: is only for transport = "websocket"; take it out, or write that
+    "#);
     let websocket = |lines: &str| with(&format!("transport = \"websocket\"\n{lines}"));
-    assert_snapshot!(websocket("websocket = \"listen\"\n"), @"");
-    assert_snapshot!(websocket("websocket_client = \"arioso\"\n"), @"");
-    assert_snapshot!(websocket("websocket = \"both\"\nwebsocket_client = \"a b\"\n"), @"");
+    assert_snapshot!(websocket("websocket = \"listen\"\n"), @r#"arioso.toml:1:1: asterisk.websocket_client: missing; add a line such as: websocket_client = "arioso" # a section of websocket_client.conf"#);
+    assert_snapshot!(websocket("websocket_client = \"arioso\"\n"), @r#"arioso.toml:8:20: asterisk.websocket_client: is only for websocket = "listen", where Asterisk connects to us; take it out, or write that"#);
+    assert_snapshot!(websocket("websocket = \"both\"\nwebsocket_client = \"a b\"\n"), @r#"
+        arioso.toml:8:13: asterisk.websocket: "both" is none of the possible values; write "dial" or "listen"
+        arioso.toml:9:20: asterisk.websocket_client: "a b" is no name here; names have 1 to 64 letters, digits, '-', '_' and '.', without spaces
+    "#);
     let encrypted = ASTERISK.replace("http://", "https://");
-    assert_snapshot!(errors(&format!("{encrypted}transport = \"websocket\"\n")), @"");
+    assert_snapshot!(errors(&format!("{encrypted}transport = \"websocket\"\n")), @r#"arioso.toml:3:7: asterisk.url: "https://127.0.0.1:8088" is encrypted, and we cannot open an encrypted WebSocket for audio; write http://, or websocket = "listen", so that Asterisk connects to us"#);
 }
 
 #[test]
 fn the_law_has_moved_to_the_asterisk() {
-    assert_snapshot!(errors("[media]\nlaw = \"alaw\"\n"), @"");
+    assert_snapshot!(errors("[media]\nlaw = \"alaw\"\n"), @r#"arioso.toml:2:7: media.law: is no key here any more; write codec = "ulaw" or codec = "alaw" in [[asterisk]]"#);
 }
 
 #[test]
 fn ports_for_connections_and_who_may_use_them() {
     let with = |lines: &str| errors(&format!("[media]\n{lines}"));
-    assert_snapshot!(with("websocket_port = 9092\n"), @"");
-    assert_snapshot!(with("audiosocket_port = 80\n"), @"");
-    assert_snapshot!(with("websocket_username = \"pbx\"\n"), @"");
-    assert_snapshot!(with("websocket_password_env = \"ARI_PASSWORD\"\n"), @"");
-    assert_snapshot!(with("websocket_password = \"hunter2\"\n"), @"");
+    assert_snapshot!(with("websocket_port = 9092\n"), @r#"arioso.toml:2:18: media.websocket_port: "9092" is the port of AudioSocket and of WebSocket at once; give each its own"#);
+    assert_snapshot!(with("audiosocket_port = 80\n"), @r#"arioso.toml:2:20: media.audiosocket_port: 80 is out of range; it may be from 1024 to 65535"#);
+    assert_snapshot!(with("websocket_username = \"pbx\"\n"), @r#"arioso.toml:1:1: media.websocket_password_file: missing; add websocket_password_file = "…" with the name of a file that holds it, or websocket_password_env = "…" with the name of an environment variable"#);
+    assert_snapshot!(with("websocket_password_env = \"ARI_PASSWORD\"\n"), @r#"arioso.toml:1:1: media.websocket_username: missing; add a line such as: websocket_username = "asterisk""#);
+    assert_snapshot!(with("websocket_password = \"hunter2\"\n"), @r#"arioso.toml:2:22: media.websocket_password: secrets do not belong in this file; put it into a file of its own and name that with websocket_password_file, or into an environment variable and name that with websocket_password_env"#);
 }
 
 #[test]
 fn processors_of_the_workers() {
     let with = |lines: &str| errors(&format!("[media]\n{lines}"));
-    assert_snapshot!(with("cpus = []\n"), @"");
-    assert_snapshot!(with("cpus = [1, 1]\n"), @"");
-    assert_snapshot!(with("ports = \"31000-31001\"\ncpus = [0, 1, 2]\n"), @"");
-    assert_snapshot!(with("cpus = [-1]\n"), @"");
+    assert_snapshot!(with("cpus = []\n"), @r#"arioso.toml:2:8: media.cpus: "[]" is an empty list; name processors, or take the line out"#);
+    assert_snapshot!(with("cpus = [1, 1]\n"), @r#"arioso.toml:2:12: media.cpus: "1" stands here twice; each processor has one worker"#);
+    assert_snapshot!(with("ports = \"31000-31001\"\ncpus = [0, 1, 2]\n"), @r#"arioso.toml:3:8: media.cpus: "[0, 1, 2]" are more processors than there are media.ports; each worker needs a port"#);
+    assert_snapshot!(with("cpus = [-1]\n"), @r#"arioso.toml:2:9: media.cpus: -1 is out of range; it may be from 0 to 8191"#);
 }
 
 const UUID: &str = "f81d4fae-7dec-41d0-a765-00a0c91e6bf6";
@@ -509,9 +515,9 @@ fn a_route_has_a_number_or_a_uuid() {
     let upper = route.replace(UUID, &UUID.to_uppercase());
     let both = route.replace("bot", "number = \"100\"\nbot");
     let bad = |uuid: &str| route.replace(UUID, uuid);
-    assert_snapshot!(errors(&with_bot(&format!("{route}{upper}"))), @"");
-    assert_snapshot!(errors(&with_bot(&both)), @"");
-    assert_snapshot!(errors(&with_bot(&bad("00000000-0000-0000-0000-000000000000"))), @"");
+    assert_snapshot!(errors(&with_bot(&format!("{route}{upper}"))), @r#"arioso.toml:12:15: routes.audiosocket: the route of UUID f81d… stands here a second time; the first is at arioso.toml:8:1: keep one of them"#);
+    assert_snapshot!(errors(&with_bot(&both)), @r#"arioso.toml:10:10: routes.number: and audiosocket are both given; a route has one of them: write two routes"#);
+    assert_snapshot!(errors(&with_bot(&bad("00000000-0000-0000-0000-000000000000"))), @r#"arioso.toml:9:15: routes.audiosocket: is not a UUID; write one that nobody can guess, made with: uuidgen --random"#);
     for wrong in [
         "f81d4fae7dec41d0a76500a0c91e6bf6",
         "+81d4fae-7dec-41d0-a765-00a0c91e6bf6",
@@ -525,7 +531,10 @@ fn a_route_has_a_number_or_a_uuid() {
 fn an_echo_bot_has_nothing_else() {
     let config = parse("[bots.echo]\necho = true\n").unwrap();
     assert_eq!(config.bots[&BotName::new("echo").unwrap()], Bot::Echo);
-    assert_snapshot!(errors("[bots.echo]\necho = true\nlanguage = \"en\"\ngreetings = \"Hi\"\n"), @"");
+    assert_snapshot!(errors("[bots.echo]\necho = true\nlanguage = \"en\"\ngreetings = \"Hi\"\n"), @r#"
+        arioso.toml:3:12: bots.echo.language: means nothing to a bot that only echoes; take it out, or take out echo
+        arioso.toml:4:1: bots.echo.greetings: unknown key; known here: echo
+    "#);
     assert!(matches!(parse(&with_bot("echo = false\n")).unwrap().bots.values().next(), Some(Bot::Conversation(_))));
 }
 
@@ -533,13 +542,13 @@ fn an_echo_bot_has_nothing_else() {
 fn listening_beyond_loopback_without_what_authenticates_is_warned_about() {
     let media = |lines: &str| format!("{LOCAL}{BOT}{ROUTE}[media]\nlisten = \"192.0.2.1\"\n{lines}");
     let listens = "transport = \"websocket\"\nwebsocket = \"listen\"\nwebsocket_client = \"arioso\"\n";
-    assert_snapshot!(warnings(&format!("{ASTERISK}{listens}{}", media(""))), @"");
+    assert_snapshot!(warnings(&format!("{ASTERISK}{listens}{}", media(""))), @r#"arioso.toml:20:1: media.websocket_username: nothing but the random id of a channel protects the WebSocket port at 192.0.2.1; set media.websocket_username and media.websocket_password_file to what its websocket_client.conf says"#);
     let login = "websocket_username = \"pbx\"\nwebsocket_password_env = \"ARI_PASSWORD\"\n";
     assert_eq!(warnings(&format!("{ASTERISK}{listens}{}", media(login))), "");
     let route = format!("[[routes]]\naudiosocket = \"{UUID}\"\nbot = \"b\"\n");
-    assert_snapshot!(warnings(&format!("{ASTERISK}{}{route}", media(""))), @"");
+    assert_snapshot!(warnings(&format!("{ASTERISK}{}{route}", media(""))), @r#"arioso.toml:20:15: routes.audiosocket: the UUID is the only secret of this route, and it travels unencrypted to 192.0.2.1: let a firewall pass nobody but Asterisk to the AudioSocket port"#);
     let elsewhere = ASTERISK.replace("http://127.0.0.1:8088", "https://pbx.example");
-    assert_snapshot!(warnings(&format!("{elsewhere}{listens}{LOCAL}{BOT}{ROUTE}")), @"");
+    assert_snapshot!(warnings(&format!("{elsewhere}{listens}{LOCAL}{BOT}{ROUTE}")), @r#"arioso.toml:1:1: media.listen: Asterisk "pbx" is on another machine and is to connect to us, but the sockets are on 127.0.0.1 only, where it does not arrive; set media.listen to an address of this machine that it can reach"#);
     let dials = "transport = \"websocket\"\n";
     assert_eq!(warnings(&format!("{ASTERISK}{dials}{}", media(""))), "", "nobody connects to us");
 }

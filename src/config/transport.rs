@@ -260,7 +260,7 @@ fn connection(section: &Section<'_, '_>, kind: Option<Kind>) -> Option<WebSocket
         (true, None) => {
             // A wrong value has been noted already.
             if !section.contains("websocket_client") {
-                let example = "websocket_client = \"arioso\", a section of websocket_client.conf".to_owned();
+                let example = "websocket_client = \"arioso\" # a section of websocket_client.conf".to_owned();
                 section.problem("websocket_client", Fault::Missing { example });
             }
             None

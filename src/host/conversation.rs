@@ -6,7 +6,7 @@ use super::live_call::CallEnd;
 use super::observation::{Observation, Observed};
 use super::set_up::SetUpError;
 use crate::audio::SampleRate;
-use crate::call::{CallEvent, CallId, EndReason, HangUpBy, Input, Output, Service};
+use crate::call::{CallEvent, CallId, Input, Output, Service};
 use crate::media::MediaStats;
 use crate::speech::failover::CallEngines;
 use crate::transport::{CallHandle, LegLoss, MediaOutput, NewCall, TransportError};
@@ -113,14 +113,6 @@ impl Conversation {
 
     /// Tells the call something.
     pub(super) async fn input(&self, input: Input) -> Step {
-        if let Partner::Echo = self.partner {
-            // There is nobody to end the call but us.
-            return match input {
-                Input::CallerHungUp => Step::End(CallEnd::Conversation(EndReason::HangUp(HangUpBy::Caller))),
-                Input::EndRequested => Step::End(CallEnd::Conversation(EndReason::Drained)),
-                _ => Step::GoOn,
-            };
-        }
         match self.media.input(input).await {
             Ok(()) => Step::GoOn,
             Err(_) => Step::End(CallEnd::WorkerLost),

@@ -139,3 +139,134 @@ async fn talk(host: &HostContext, conversation: &mut Conversation, observe: &Obs
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::bots::Bots;
+    use super::super::legs::Listeners;
+    use super::super::pump::Pump;
+    use super::*;
+    use crate::call::{EndReason, HangUpBy};
+    use crate::config::{Config, System};
+    use crate::host::{Observation, Observed};
+    use crate::transport::{WorkerSettings, Workers};
+    use std::net::Ipv4Addr;
+    use std::path::Path;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::sync::{Semaphore, broadcast};
+    use tokio::time::timeout;
+
+    const UUID: &str = "f81d4fae-7dec-41d0-a765-00a0c91e6bf6";
+    /// Longer than anything here takes on a busy machine.
+    const SOON: Duration = Duration::from_secs(20);
+
+    /// An entrance to an echo bot, with one place.
+    struct Rig {
+        port: u16,
+        host: Arc<HostContext>,
+        seen: broadcast::Receiver<Observation>,
+        drain: CancellationToken,
+        entrance: tokio::task::JoinHandle<()>,
+    }
+
+    impl Rig {
+        async fn start() -> Self {
+            let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let port = free.local_addr().unwrap().port();
+            drop(free);
+            let text = format!(
+                "[media]\naudiosocket_port = {port}\n[bots.e]\necho = true\n\
+                 [[routes]]\naudiosocket = \"{UUID}\"\nbot = \"e\"\n"
+            );
+            let config = Arc::new(Config::parse(&text, "arioso.toml", Path::new(""), &System).unwrap());
+            let (workers, batches) = Workers::start(WorkerSettings::new(config.media.listen, 0..=0)).unwrap();
+            let mut listeners = Listeners::new(config.media.clone());
+            let listener = listeners.audiosocket().await.unwrap();
+            let calls = listeners.take_dialplan_calls().unwrap();
+            let (observers, seen) = broadcast::channel(64);
+            let host = Arc::new(HostContext {
+                bots: Arc::new(Bots::load(&config).unwrap()),
+                config,
+                workers: Arc::new(workers),
+                pump: Pump::start(batches),
+                capacity: Arc::new(Semaphore::new(1)),
+                observers,
+                end_calls: CancellationToken::new(),
+            });
+            let drain = CancellationToken::new();
+            let entrance = DialplanEntrance { host: Arc::clone(&host), listener, calls };
+            let entrance = tokio::spawn(entrance.run(drain.clone()));
+            Self { port, host, seen, drain, entrance }
+        }
+
+        /// Connects as `AudioSocket()` does.
+        async fn call(&self) -> TcpStream {
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.unwrap();
+            let uuid = Uuid::parse_str(UUID).unwrap();
+            stream.write_all(&[&[1, 0, 16], uuid.as_bytes().as_slice()].concat()).await.unwrap();
+            stream
+        }
+
+        async fn ended(&mut self) -> CallEnd {
+            loop {
+                let seen = timeout(SOON, self.seen.recv()).await.expect("the call ends").unwrap();
+                if let Observed::Ended { end, .. } = seen.what {
+                    return end;
+                }
+            }
+        }
+    }
+
+    /// A frame of the leg's audio; `None` at its end.
+    async fn frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
+        let mut header = [0; 3];
+        timeout(SOON, stream.read_exact(&mut header)).await.expect("something comes").ok()?;
+        assert_eq!(header[0], 0x10, "linear audio at 8 kHz");
+        let mut payload = vec![0; usize::from(u16::from_be_bytes([header[1], header[2]]))];
+        stream.read_exact(&mut payload).await.ok()?;
+        Some(payload)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_caller_hears_itself_and_hangs_up_by_closing() {
+        let mut rig = Rig::start().await;
+        let mut stream = rig.call().await;
+        // Silence comes before anything was sent: a peer that waits for audio must not wait for ever.
+        frame(&mut stream).await.expect("silence from the first moment on");
+        let loud = [&[0x10, 1, 64][..], &[0x40; 320]].concat();
+        loop {
+            stream.write_all(&loud).await.unwrap();
+            if frame(&mut stream).await.expect("the call goes on").iter().any(|byte| *byte != 0) {
+                break;
+            }
+        }
+        drop(stream);
+        assert_eq!(rig.ended().await, CallEnd::Conversation(EndReason::HangUp(HangUpBy::Caller)));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn beyond_the_limit_the_connection_is_closed_and_the_dialplan_goes_on() {
+        let rig = Rig::start().await;
+        let mut first = rig.call().await;
+        frame(&mut first).await.expect("the first one is taken");
+        let mut second = rig.call().await;
+        assert_eq!(frame(&mut second).await, None);
+        frame(&mut first).await.expect("the first one goes on");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_drain_waits_for_the_calls_and_lets_nobody_else_in() {
+        let mut rig = Rig::start().await;
+        let mut first = rig.call().await;
+        frame(&mut first).await.expect("a call");
+        rig.drain.cancel();
+        let mut late = rig.call().await;
+        assert_eq!(frame(&mut late).await, None);
+        rig.host.end_calls.cancel();
+        assert_eq!(rig.ended().await, CallEnd::Conversation(EndReason::Drained));
+        while frame(&mut first).await.is_some() {}
+        timeout(SOON, rig.entrance).await.expect("nothing is left").unwrap();
+    }
+}

@@ -12,7 +12,8 @@ use crate::wire::media_websocket::Format;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Asterisk has connected before it answers, or does so at once.
@@ -24,6 +25,14 @@ pub(super) enum LegError {
     /// Asterisk did not make it.
     #[error(transparent)]
     Request(#[from] AriError),
+    /// Asterisk did not make it, or could not connect to us; it does not say which.
+    #[error("{cause}; see that Asterisk reaches {ours} (media.advertise and media.audiosocket_port), and the firewall")]
+    AudioSocket {
+        /// Where it was to connect to.
+        ours: SocketAddr,
+        /// What it said.
+        cause: AriError,
+    },
     /// The worker did not take it.
     #[error(transparent)]
     Worker(#[from] TransportError),
@@ -35,7 +44,7 @@ pub(super) enum LegError {
     Dial(#[from] DialError),
     /// Asterisk did not connect to us.
     #[error(
-        "Asterisk did not connect within {CONNECTION_LIMIT:?}; see the uri in its websocket_client.conf, and the firewall"
+        "Asterisk did not connect to us; see the uri, the user and the password in its websocket_client.conf, and the firewall"
     )]
     NotConnected,
 }
@@ -133,13 +142,24 @@ impl Legs {
         }
     }
 
-    /// Makes a leg and attaches it to the call. Between whom the audio travels then, for people.
+    /// What a leg that disappears before it is connected has met, where that can be told.
+    pub(super) fn why_gone(&self) -> Option<LegError> {
+        match self.way {
+            // Asterisk makes the channel, tries to connect, and only then gives it up.
+            Way::ExpectedWebSocket { .. } => Some(LegError::NotConnected),
+            Way::Rtp(_) | Way::AudioSocket { .. } | Way::DialledWebSocket { .. } => None,
+        }
+    }
+
+    /// Makes a leg and attaches it to the call. Between whom the audio travels then, for people. `abandoned` ends the wait
+    /// for a connection, but never a request: what that makes has to be known.
     pub(super) async fn make(
         &self,
         ari: &Ari,
         media: &ExternalMedia,
         control: Format,
         call: &CallHandle,
+        abandoned: &CancellationToken,
     ) -> Result<String, LegError> {
         match &self.way {
             Way::Rtp(codec) => {
@@ -153,8 +173,9 @@ impl Legs {
                 let uuid = Uuid::new_v4();
                 let ours = SocketAddr::new(self.advertise, listener.local_addr().port());
                 let expected = listener.expect(uuid, call.clone(), codec.codec(), LegKeys::FromAri)?;
-                ari.audiosocket_leg(media, ours, uuid).await?;
-                attached(expected).await?;
+                let made = ari.audiosocket_leg(media, ours, uuid).await;
+                made.map_err(|cause| LegError::AudioSocket { ours, cause })?;
+                attached(expected, abandoned).await?;
                 Ok(format!("Asterisk connects to {ours}"))
             }
             Way::DialledWebSocket { codec } => {
@@ -167,7 +188,7 @@ impl Legs {
                 let expected =
                     listener.expect(media.channel.as_str(), call.clone(), codec.codec(), LegKeys::FromAri)?;
                 ari.websocket_client_leg(media, client, control).await?;
-                attached(expected).await?;
+                attached(expected, abandoned).await?;
                 Ok(format!(
                     "Asterisk connects to port {} as its client \"{client}\" says",
                     listener.local_addr().port()
@@ -177,9 +198,10 @@ impl Legs {
     }
 }
 
-async fn attached(expected: Expected) -> Result<(), LegError> {
-    match timeout(CONNECTION_LIMIT, expected.attached()).await {
-        Ok(attached) => Ok(attached?),
-        Err(_) => Err(LegError::NotConnected),
+async fn attached(expected: Expected, abandoned: &CancellationToken) -> Result<(), LegError> {
+    tokio::select! {
+        attached = expected.attached() => Ok(attached?),
+        () = sleep(CONNECTION_LIMIT) => Err(LegError::NotConnected),
+        () = abandoned.cancelled() => Err(LegError::NotConnected),
     }
 }

@@ -12,6 +12,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
+use tokio_util::sync::CancellationToken;
 
 /// Asterisk has begun to play when the leg is listened to.
 const LISTEN_LIMIT: Duration = Duration::from_secs(3);
@@ -71,7 +72,7 @@ impl TestLeg for LineTest {
     async fn make(&mut self, ari: &Ari, media: ExternalMedia, asterisk: &Capabilities) -> Result<String, TestLegError> {
         let control = asterisk.media_control();
         let (legs, call) = self.start().await?;
-        legs.make(ari, &media, control, call).await.map_err(|error| match error {
+        legs.make(ari, &media, control, call, &CancellationToken::new()).await.map_err(|error| match error {
             LegError::Request(error) => refused(&error),
             other => unusable(other.to_string()),
         })

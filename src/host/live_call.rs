@@ -195,7 +195,7 @@ impl LiveCall<'_> {
                     Step::FirstWords => { milestones.first_words.notify_one(); Step::GoOn }
                     Step::LegLost(loss) => {
                         debug!(%loss, "the media leg is lost");
-                        leg_gone(connected, &mut lost_by)
+                        self.leg_gone(connected, &mut lost_by)
                     }
                     other => other,
                 },
@@ -253,13 +253,23 @@ impl LiveCall<'_> {
                 milestones.media_ready.notify_one();
                 Step::GoOn
             }
-            LegEvent::MediaGone => leg_gone(connected, lost_by),
+            LegEvent::MediaGone => self.leg_gone(connected, lost_by),
             LegEvent::Dtmf(digit) => self.conversation.input(Input::Dtmf(digit)).await,
             LegEvent::CallerGone { cause } => {
                 debug!(cause, "the caller is gone");
                 self.conversation.input(Input::CallerHungUp).await
             }
         }
+    }
+
+    /// Our leg, or the bridge, is no more.
+    fn leg_gone(&self, connected: bool, lost_by: &mut Option<Instant>) -> Step {
+        if !connected {
+            let why = self.context.legs.why_gone().map_or(SetUpError::MediaLegGone, SetUpError::from);
+            return Step::End(CallEnd::SetUp(why));
+        }
+        lost_by.get_or_insert_with(|| Instant::now() + LOSS_GRACE);
+        Step::GoOn
     }
 
     /// Beside everything else: a request that hangs must not keep the conversation from going on. Each task says which leg
@@ -277,15 +287,6 @@ impl LiveCall<'_> {
             });
         }
     }
-}
-
-/// Our leg, or the bridge, is no more.
-fn leg_gone(connected: bool, lost_by: &mut Option<Instant>) -> Step {
-    if !connected {
-        return Step::End(CallEnd::SetUp(SetUpError::MediaLegGone));
-    }
-    lost_by.get_or_insert_with(|| Instant::now() + LOSS_GRACE);
-    Step::GoOn
 }
 
 /// Waits until that moment; for ever if there is none.

@@ -13,6 +13,7 @@ use crate::config::{Asterisk, Config};
 use crate::transport::listen::ListenError;
 use crate::transport::{TransportError, WorkerSettings, Workers};
 use crate::wire::media_websocket::Format;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast};
@@ -206,7 +207,11 @@ fn join(lacks: &[Lack]) -> String {
 }
 
 fn worker_settings(config: &Config) -> WorkerSettings {
-    WorkerSettings::new(config.media.listen, config.media.ports.clone())
+    let media = &config.media;
+    let settings = WorkerSettings::new(media.listen, media.ports.clone());
+    // A worker for each processor that is named, else as many as there are processors.
+    let workers = NonZeroUsize::new(media.cpus.len());
+    WorkerSettings { workers, cpus: media.cpus.clone(), ..settings }
 }
 
 /// Whether an Asterisk can make its media legs, and how control messages on them are written.

@@ -31,6 +31,9 @@ pub enum SetUpError {
     /// The external-media leg could not be made.
     #[error("cannot make the media leg: {0}")]
     MediaLeg(AriError),
+    /// The external-media leg could not be made, or Asterisk could not connect to us for it.
+    #[error("cannot make the media leg: {0}")]
+    AudioSocketLeg(String),
     /// The media leg was made, and the connection for its audio did not come about.
     #[error("the media leg was made, but not its connection: {0}")]
     MediaConnection(String),
@@ -87,7 +90,7 @@ pub(super) async fn set_up(
     let (guarded, bridge, leg) = tokio::join!(
         guard_caller(context, arrival),
         make_bridge(context, arrival),
-        make_media_leg(context, arrival, media)
+        make_media_leg(context, arrival, media, &milestones.abandoned)
     );
     guarded?;
     bridge?;
@@ -119,13 +122,18 @@ async fn make_bridge(context: &NodeContext, arrival: &Arrival) -> Result<(), Set
     context.ari.create_bridge(&arrival.bridge, &name).await.map(|_| ()).map_err(SetUpError::Bridge)
 }
 
-async fn make_media_leg(context: &NodeContext, arrival: &Arrival, media: &CallHandle) -> Result<(), SetUpError> {
+async fn make_media_leg(
+    context: &NodeContext,
+    arrival: &Arrival,
+    media: &CallHandle,
+    abandoned: &CancellationToken,
+) -> Result<(), SetUpError> {
     let wanted = ExternalMedia {
         channel: arrival.media.clone(),
         format: context.legs.format(),
         variables: [absolute_timeout(context.dead_man)].into_iter().collect(),
     };
-    context.legs.make(&context.ari, &wanted, context.control, media).await?;
+    context.legs.make(&context.ari, &wanted, context.control, media, abandoned).await?;
     Ok(())
 }
 
@@ -137,6 +145,7 @@ impl From<LegError> for SetUpError {
     fn from(error: LegError) -> Self {
         match error {
             LegError::Request(error) => Self::MediaLeg(error),
+            LegError::AudioSocket { .. } => Self::AudioSocketLeg(error.to_string()),
             LegError::Worker(error) => worker(error),
             LegError::Expected(_) | LegError::Dial(_) | LegError::NotConnected => {
                 Self::MediaConnection(error.to_string())
