@@ -3,6 +3,7 @@
 mod codec;
 mod decoder;
 mod encoder;
+mod frame_resample;
 pub mod g711;
 mod g722;
 mod linear16;
@@ -12,6 +13,7 @@ mod resample;
 pub use codec::{ByteOrder, Codec, CodecError};
 pub use decoder::Decoder;
 pub use encoder::Encoder;
+pub use frame_resample::FrameResampler;
 pub use resample::Resampler;
 
 use std::time::Duration;

@@ -144,7 +144,7 @@ pub struct Call {
     settings: CallSettings,
     phase: Phase,
     // the caller's side
-    detector: Option<Detector>,
+    detector: Detector,
     segmenter: Segmenter,
     /// Samples of caller audio so far.
     position: i64,
@@ -182,7 +182,7 @@ impl Call {
         };
         let mut call = Self {
             phase: Phase::Preparing,
-            detector: Detector::webrtc(settings.rate),
+            detector: Detector::new(settings.rate),
             segmenter: Segmenter::new(&segmenter, settings.rate),
             position: 0,
             open: None,
