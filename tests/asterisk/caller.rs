@@ -1,8 +1,7 @@
 //! The caller against numbers that the dialplan answers: what it says, hears and reports is what happened.
 
 use crate::shared::{SOON, asterisk};
-use arioso::audio::g711::Law;
-use arioso::bench::caller::{ActiveCall, Caller, CallerError, CallerSettings, Dbfs, Party, Q850Cause};
+use arioso::bench::caller::{ActiveCall, Caller, CallerCodec, CallerError, CallerSettings, Dbfs, Party, Q850Cause};
 use arioso::bench::prompts::Prompts;
 use std::time::{Duration, Instant};
 
@@ -28,17 +27,17 @@ fn tone(ms: usize) -> Vec<i16> {
 
 #[tokio::test]
 async fn a_caller_hears_its_own_tone_at_its_own_level_and_at_once() {
-    for law in [Law::Mu, Law::A] {
-        let call = Caller::call(settings("901").await.with_laws([law])).await.unwrap();
+    for codec in [CallerCodec::ULAW, CallerCodec::ALAW] {
+        let call = Caller::call(settings("901").await.with_codecs([codec])).await.unwrap();
         let said = call.say_to_end(&tone(600)).await.unwrap();
         let heard_at = call.wait_for_voice(said.first_packet_at, SOON).await.unwrap();
         let delay = heard_at - said.first_packet_at;
-        assert!(delay < Duration::from_millis(100), "the echo of {law:?} came after {delay:?}");
+        assert!(delay < Duration::from_millis(100), "the echo of {codec:?} came after {delay:?}");
         call.wait_for_quiet(Duration::from_millis(200), SOON).await.unwrap();
         let [segment] = &call.voice_segments()[..] else { panic!("not one voice: {:?}", call.voice_segments()) };
-        assert_eq!(segment.samples.len(), 4_800, "600 ms came back with {law:?}");
+        assert_eq!(segment.samples.len(), 4_800, "600 ms came back with {codec:?}");
         let Dbfs(level) = Dbfs::of(&call.recording().samples()[segment.samples.clone()]);
-        assert!((level + 12.0).abs() < 0.2, "{level} dBFS with {law:?}");
+        assert!((level + 12.0).abs() < 0.2, "{level} dBFS with {codec:?}");
         let end = call.hang_up().await.unwrap();
         assert_eq!(end.by, Party::Caller);
     }
@@ -131,7 +130,7 @@ async fn a_change_of_the_codec_in_the_call_is_followed() {
     let recording = call.recording();
     let voiced: Vec<_> = recording.packets().iter().filter(|packet| packet.level >= Dbfs::VOICE).collect();
     assert!(voiced.len() > 10, "{} voiced packets, {:?}", voiced.len(), recording.losses());
-    assert!(voiced.iter().all(|packet| packet.law == Law::A));
+    assert!(voiced.iter().all(|packet| packet.codec == CallerCodec::ALAW));
     assert_eq!(recording.losses().unreadable, 0);
 }
 

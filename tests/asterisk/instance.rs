@@ -1,7 +1,7 @@
 //! The local Asterisk itself: several at once, killed, started again, and nothing left over.
 
 use crate::shared::{SOON, asterisk, settings};
-use arioso::bench::asterisk::{LocalAsterisk, LocalAsteriskError, LocalAsteriskSettings};
+use arioso::bench::asterisk::{DebianRelease, LocalAsterisk, LocalAsteriskError, LocalAsteriskSettings};
 use arioso::bench::caller::{Caller, CallerSettings, Party, Q850Cause};
 use std::time::Instant;
 
@@ -81,10 +81,15 @@ async fn a_call_that_arioso_stopped_looking_after_hears_so_and_ends() {
 
 #[tokio::test]
 async fn it_starts_without_a_complaint_of_asterisk() {
-    let asterisk = LocalAsterisk::start(settings()).await.unwrap();
-    let log = asterisk.log();
-    let complaints: Vec<&str> = log.lines().filter(|line| line.contains("ERROR") || line.contains("WARNING")).collect();
-    assert!(complaints.is_empty(), "{complaints:#?}");
+    for (release, versions) in [(DebianRelease::Sid, 22..u32::MAX), (DebianRelease::Bullseye, 16..17)] {
+        let asterisk = LocalAsterisk::start(LocalAsteriskSettings::of(release)).await.unwrap();
+        let major = asterisk.version().split('.').next().unwrap().parse().unwrap();
+        assert!(versions.contains(&major), "{release:?} has {}", asterisk.version());
+        let log = asterisk.log();
+        let complaint = |line: &&str| line.contains("ERROR") || line.contains("WARNING");
+        let complaints: Vec<&str> = log.lines().filter(complaint).collect();
+        assert!(complaints.is_empty(), "{release:?}: {complaints:#?}");
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,9 @@
 // A test is the outside world: it has sockets and a clock, and fails by panicking.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used)]
 
+mod absolute_clock;
 mod arioso;
 mod caller;
 mod instance;
+mod media;
 mod shared;

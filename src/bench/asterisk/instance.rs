@@ -1,5 +1,6 @@
 //! The folder of one instance: its configuration, database, log and control socket, readable by its owner only.
 
+use super::debian::DebianRelease;
 use super::process::INSTANCE_INSIDE;
 use super::template::{EMPTY_FILES, TEMPLATES, TemplateError, Values};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -48,11 +49,17 @@ impl Instance {
         Ok(Self { folder, _lock: lock })
     }
 
-    /// Writes the configuration, and the ARI password alone in a file.
-    pub(super) fn configure(&self, values: &Values<'_>, ari_password: &str) -> Result<(), InstanceError> {
+    /// Writes the configuration for the Asterisk of `release`, and the ARI password alone in a file.
+    pub(super) fn configure(
+        &self,
+        release: DebianRelease,
+        values: &Values<'_>,
+        ari_password: &str,
+    ) -> Result<(), InstanceError> {
         let etc = self.folder.join("etc");
         for template in &TEMPLATES {
-            self.write(&etc.join(template.name), &template.render(values)?)?;
+            let text = without(release.absent_modules(), &template.render(values)?);
+            self.write(&etc.join(template.name), &text)?;
         }
         for name in EMPTY_FILES {
             self.write(&etc.join(name), "")?;
@@ -114,6 +121,12 @@ fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path)
 }
 
+/// The configuration without the lines that load `modules`, each of which would be an error in the log.
+fn without(modules: &[&str], text: &str) -> String {
+    let absent = |line: &&str| line.strip_prefix("load = ").is_some_and(|module| modules.contains(&module));
+    text.lines().filter(|line| !absent(line)).flat_map(|line| [line, "\n"]).collect()
+}
+
 /// The path of an instance folder as Asterisk sees it.
 pub(super) fn inside() -> &'static str {
     INSTANCE_INSIDE
@@ -135,14 +148,17 @@ mod tests {
         ("rtp_last", "29999"),
         ("app", "arioso"),
         ("site_dialplan", ""),
+        ("websocket_clients", ""),
     ]);
 
     #[test]
     fn every_template_has_its_values_and_secrets_are_private() {
         let parent = tempfile::tempdir().unwrap();
         let instance = Instance::create(parent.path()).unwrap();
-        instance.configure(&VALUES, "s3cret").unwrap();
+        instance.configure(DebianRelease::Bullseye, &VALUES, "s3cret").unwrap();
         assert_eq!(fs::read_to_string(instance.password_file()).unwrap(), "s3cret");
+        let modules = fs::read_to_string(instance.folder().join("etc/modules.conf")).unwrap();
+        assert!(modules.contains("load = chan_rtp.so\n") && !modules.contains("chan_websocket.so"), "{modules}");
         let ari = instance.folder().join("etc/ari.conf");
         assert!(fs::read_to_string(&ari).unwrap().contains("password = s3cret\n"));
         for file in [instance.password_file(), ari] {

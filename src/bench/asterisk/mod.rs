@@ -12,6 +12,7 @@
 //! ```
 
 mod console;
+mod debian;
 mod error;
 mod instance;
 mod ports;
@@ -20,9 +21,10 @@ mod process;
 mod root;
 mod template;
 
+pub use debian::DebianRelease;
 pub use error::{LeftOver, LocalAsteriskError};
 pub use privilege::PrivilegeError;
-pub use root::{AsteriskRoot, DEFAULT_ROOT, ROOT_VARIABLE, RootError};
+pub use root::{AsteriskRoot, RootError};
 pub use template::TemplateError;
 
 use instance::Instance;
@@ -56,27 +58,40 @@ const NEEDED_MODULES: [&str; 6] =
 /// What an instance may differ in.
 #[derive(Clone, Debug)]
 pub struct LocalAsteriskSettings {
-    /// The folder with the Debian that has Asterisk; made if it is not there. [`AsteriskRoot::default_path`] by default.
+    /// Which Debian, and so which Asterisk.
+    pub release: DebianRelease,
+    /// The folder with that Debian; made if it is not there. [`DebianRelease::root_path`] by default.
     pub root: PathBuf,
     /// Name of the ARI application that `Stasis()` hands calls to: letters, digits, `-` and `_`, at most 64.
     pub app: String,
     /// Lines of dialplan (`exten => 901,1,Echo()`) that can be dialled besides the numbers that go to `app`, and win.
     pub site_dialplan: String,
+    /// Sections of `websocket_client.conf`: whom Asterisk may connect to for audio over WebSocket.
+    pub websocket_clients: String,
     /// Ports for the audio of callers and external-media legs. Instances may share them: one that is in use is skipped.
     pub rtp_ports: RangeInclusive<u16>,
     /// How long a start may take once the folder is there; a second is usual.
     pub start_timeout: Duration,
 }
 
-impl Default for LocalAsteriskSettings {
-    fn default() -> Self {
+impl LocalAsteriskSettings {
+    /// The Asterisk of `release`.
+    pub fn of(release: DebianRelease) -> Self {
         Self {
-            root: AsteriskRoot::default_path(),
+            release,
+            root: release.root_path(),
             app: "arioso".to_owned(),
             site_dialplan: String::new(),
+            websocket_clients: String::new(),
             rtp_ports: 20_000..=29_999,
             start_timeout: Duration::from_secs(30),
         }
+    }
+}
+
+impl Default for LocalAsteriskSettings {
+    fn default() -> Self {
+        Self::of(DebianRelease::Sid)
     }
 }
 
@@ -104,9 +119,9 @@ impl LocalAsterisk {
             return Err(LocalAsteriskError::AppName { app: settings.app });
         }
         let privilege = Privilege::obtain().map_err(RootError::from)?;
-        let path = settings.root.clone();
+        let (path, release) = (settings.root.clone(), settings.release);
         let mut progress = |line: &str| tracing::info!(%line, "making the Asterisk root");
-        let root = tokio::task::spawn_blocking(move || AsteriskRoot::ensure(&path, &mut progress))
+        let root = tokio::task::spawn_blocking(move || AsteriskRoot::ensure(&path, release, &mut progress))
             .await
             .map_err(|source| LocalAsteriskError::Launch { source: source.into() })??;
         let parent = std::env::temp_dir();
@@ -287,8 +302,9 @@ impl LocalAsterisk {
             ("ari_password", &self.ari_password),
             ("app", &self.settings.app),
             ("site_dialplan", &self.settings.site_dialplan),
+            ("websocket_clients", &self.settings.websocket_clients),
         ]);
-        Ok(self.instance.configure(&values, &self.ari_password)?)
+        Ok(self.instance.configure(self.settings.release, &values, &self.ari_password)?)
     }
 
     async fn wait_until_booted(&mut self) -> Result<(), LocalAsteriskError> {

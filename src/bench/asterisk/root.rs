@@ -1,15 +1,10 @@
 //! The folder with a whole Debian that has Asterisk in it. Made once with debootstrap, used by every instance.
 
+use super::debian::DebianRelease;
 use super::privilege::{self, Privilege};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-
-/// Names the folder to use, or to make, instead of [`DEFAULT_ROOT`].
-pub const ROOT_VARIABLE: &str = "ARIOSO_ASTERISK_ROOT";
-
-/// Where the folder is unless somebody says otherwise.
-pub const DEFAULT_ROOT: &str = "/var/cache/arioso/asterisk-sid";
 
 /// The prompts of `asterisk-core-sounds-en-wav` inside the folder; the last package to be unpacked that we need.
 const PROMPTS: &str = "usr/share/asterisk/sounds/en_US_f_Allison";
@@ -21,13 +16,22 @@ const PACKAGES: &str = "asterisk,asterisk-modules,asterisk-core-sounds-en-wav";
 /// mount inside the folder that the next run removes.
 const PREPARE: &str = r#"
 set -eu
-root=$1 packages=$2
+root=$1 suite=$2 packages=$3
+shift 3
 mkdir -p "$(dirname "$root")"
 exec 9> "$root.lock"
 flock 9
 test ! -e "$root" || exit 0
-rm -rf "$root.partial"
-debootstrap --variant=minbase --include="$packages" sid "$root.partial" 2>&1
+made=
+for mirror in "$@"; do
+    rm -rf "$root.partial"
+    echo "from $mirror"
+    if debootstrap --variant=minbase --include="$packages" "$suite" "$root.partial" "$mirror" 2>&1; then
+        made=yes
+        break
+    fi
+done
+test -n "$made"
 rm -rf "$root.partial/var/cache/apt/archives" "$root.partial/var/lib/apt/lists"
 mv "$root.partial" "$root"
 "#;
@@ -42,10 +46,12 @@ pub struct AsteriskRoot {
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
     /// There is something at that path, but not an Asterisk.
-    #[error("{} has no {missing}: it is not a folder that Arioso made; name another one with {ROOT_VARIABLE}, or remove it", path.display())]
+    #[error("{} has no {missing}: it is not a folder that Arioso made; name another one with {}, or remove it", path.display(), release.root_variable())]
     NotAsterisk {
         /// The folder.
         path: PathBuf,
+        /// The Debian that it should be.
+        release: DebianRelease,
         /// What was looked for in it.
         missing: &'static str,
     },
@@ -73,34 +79,29 @@ pub enum RootError {
 }
 
 impl AsteriskRoot {
-    /// The folder that [`ROOT_VARIABLE`] names, else [`DEFAULT_ROOT`].
-    pub fn default_path() -> PathBuf {
-        std::env::var_os(ROOT_VARIABLE).filter(|value| !value.is_empty()).map_or(DEFAULT_ROOT.into(), PathBuf::from)
-    }
-
-    /// Uses the folder at `path`, or makes it there, which takes one to three minutes and about 400 MB once. Several
+    /// Uses the folder at `path`, or makes it there with `release`, which takes one to three minutes and about 400 MB once. Several
     /// processes may ask at the same time: one works, the others wait. Blocks; `progress` is given the lines that
     /// debootstrap prints.
     ///
     /// # Errors
     ///
     /// Each variant of [`RootError`]; after an error nothing is left that a later call could take for a whole folder.
-    pub fn ensure(path: &Path, progress: &mut dyn FnMut(&str)) -> Result<Self, RootError> {
+    pub fn ensure(path: &Path, release: DebianRelease, progress: &mut dyn FnMut(&str)) -> Result<Self, RootError> {
         if !path.exists() {
-            Self::prepare(path, progress)?;
+            Self::prepare(path, release, progress)?;
         }
-        Self::open(path)
+        Self::open(path, release)
     }
 
-    /// Uses the folder at `path`, which must be there.
+    /// Uses the folder at `path`, which must be there and should have `release`.
     ///
     /// # Errors
     ///
     /// [`RootError::NotAsterisk`].
-    pub fn open(path: &Path) -> Result<Self, RootError> {
+    pub fn open(path: &Path, release: DebianRelease) -> Result<Self, RootError> {
         for missing in ["usr/sbin/asterisk", PROMPTS, TRANSCRIPTS] {
             if !path.join(missing).exists() {
-                return Err(RootError::NotAsterisk { path: path.to_owned(), missing });
+                return Err(RootError::NotAsterisk { path: path.to_owned(), release, missing });
             }
         }
         Ok(Self { path: path.to_owned() })
@@ -121,11 +122,12 @@ impl AsteriskRoot {
         self.path.join(TRANSCRIPTS)
     }
 
-    fn prepare(path: &Path, progress: &mut dyn FnMut(&str)) -> Result<(), RootError> {
+    fn prepare(path: &Path, release: DebianRelease, progress: &mut dyn FnMut(&str)) -> Result<(), RootError> {
         let privilege = Privilege::obtain()?;
         require("debootstrap", "debootstrap")?;
         let mut command = privilege.command("unshare");
-        command.args(["--mount", "--propagation", "private", "sh", "-c", PREPARE, "prepare"]).arg(path).arg(PACKAGES);
+        command.args(["--mount", "--propagation", "private", "sh", "-c", PREPARE, "prepare"]).arg(path);
+        command.args([release.suite(), PACKAGES]).args(release.mirrors());
         let unshare = |source| RootError::Program { program: "unshare", package: "util-linux", source };
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(unshare)?;
         let mut last_lines = std::collections::VecDeque::new();
@@ -161,9 +163,9 @@ mod tests {
     #[test]
     fn a_folder_without_asterisk_is_refused_and_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let error = AsteriskRoot::ensure(folder.path(), &mut |_| ()).unwrap_err();
+        let error = AsteriskRoot::ensure(folder.path(), DebianRelease::Bullseye, &mut |_| ()).unwrap_err();
         assert!(matches!(&error, RootError::NotAsterisk { missing: "usr/sbin/asterisk", .. }), "{error}");
-        assert!(error.to_string().contains(ROOT_VARIABLE), "{error}");
+        assert!(error.to_string().contains("ARIOSO_ASTERISK16_ROOT"), "{error}");
         assert!(folder.path().exists());
     }
 }

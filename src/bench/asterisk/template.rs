@@ -16,7 +16,7 @@ macro_rules! templates {
 }
 
 /// Every file that says something.
-pub(super) const TEMPLATES: [Template; 9] = templates![
+pub(super) const TEMPLATES: [Template; 10] = templates![
     "ari.conf",
     "asterisk.conf",
     "extensions.conf",
@@ -26,11 +26,12 @@ pub(super) const TEMPLATES: [Template; 9] = templates![
     "modules.conf",
     "pjsip.conf",
     "rtp.conf",
+    "websocket_client.conf",
 ];
 
 /// Files that Asterisk looks for and that say nothing here. Without them it starts just as well, but its log begins
 /// with an error for each, and an error that matters would drown.
-pub(super) const EMPTY_FILES: [&str; 11] = [
+pub(super) const EMPTY_FILES: [&str; 10] = [
     "acl.conf",
     "ccss.conf",
     "cdr.conf",
@@ -41,7 +42,6 @@ pub(super) const EMPTY_FILES: [&str; 11] = [
     "pjproject.conf",
     "sorcery.conf",
     "udptl.conf",
-    "websocket_client.conf",
 ];
 
 /// What a template may be given.

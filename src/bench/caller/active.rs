@@ -4,6 +4,7 @@ use super::line::{self, End, Line, Phase};
 use super::recording::{Dbfs, HeardPacket, Recording, VoiceSegment};
 use super::speaker::{Key, QueueFull, Said, SpeechQueue, SpeechTiming};
 use super::{CallerError, CallerSettings, Party, Q850Cause};
+use crate::audio::SampleRate;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,7 +47,7 @@ impl ActiveCall {
 
     /// When the INVITE left; the origin of [`Self::recording`].
     pub fn dialled_at(&self) -> Instant {
-        self.line.read(|state| state.recording.origin())
+        self.line.read(|state| state.recorder.recording.origin())
     }
 
     /// When the call was answered, if it was.
@@ -89,9 +90,14 @@ impl ActiveCall {
         self.line.wait("ringing", timeout, |state, _| ringing(state).ok_or(None)).await?
     }
 
+    /// Rate of what is said and heard.
+    pub fn rate(&self) -> SampleRate {
+        self.line.read(|state| state.recorder.recording.rate())
+    }
+
     // ---- speaking -----------------------------------------------------------------------------------------------
 
-    /// Speaks `pcm` (8 kHz) after everything that was said before; between, the caller sends silence. Says when its
+    /// Speaks `pcm` (at [`Self::rate`]) after everything that was said before; between, the caller sends silence. Says when its
     /// packets leave.
     ///
     /// # Errors
@@ -162,37 +168,37 @@ impl ActiveCall {
 
     // ---- listening ----------------------------------------------------------------------------------------------
 
-    /// What was heard since the answer, 8 kHz; what did not arrive is silence.
+    /// What was heard since the answer, at [`Self::rate`]; what did not arrive is silence.
     pub fn heard(&self) -> Vec<i16> {
         self.answered_at().map(|answered| self.heard_since(answered)).unwrap_or_default()
     }
 
     /// What was heard since `moment`, also before the answer.
     pub fn heard_since(&self, moment: Instant) -> Vec<i16> {
-        self.line.read(|state| state.recording.samples_since(moment).to_vec())
+        self.line.read(|state| state.recorder.recording.samples_since(moment).to_vec())
     }
 
     /// Everything heard since dialling, with every packet.
     pub fn recording(&self) -> Recording {
-        self.line.read(|state| state.recording.clone())
+        self.line.read(|state| state.recorder.recording.clone())
     }
 
     /// Every packet that was heard since `moment`.
     pub fn packets_since(&self, moment: Instant) -> Vec<HeardPacket> {
         self.line.read(|state| {
-            let packets = state.recording.packets();
+            let packets = state.recorder.recording.packets();
             packets[packets.partition_point(|packet| packet.arrived < moment)..].to_vec()
         })
     }
 
     /// When the last voiced packet arrived. A single one counts.
     pub fn last_voice_at(&self) -> Option<Instant> {
-        self.line.read(|state| state.recording.last_voice(self.settings.voice))
+        self.line.read(|state| state.recorder.recording.last_voice(self.settings.voice))
     }
 
     /// The stretches of voice since dialling.
     pub fn voice_segments(&self) -> Vec<VoiceSegment> {
-        self.line.read(|state| state.recording.voice_segments(self.settings.voice))
+        self.line.read(|state| state.recorder.recording.voice_segments(self.settings.voice))
     }
 
     /// Waits until a voice is heard, looking at packets that arrived at `since` or later, and says when its first packet
@@ -203,7 +209,7 @@ impl ActiveCall {
     /// [`CallerError::NotInTime`] after `timeout`; the end of the call if it ends before.
     pub async fn wait_for_voice(&self, since: Instant, timeout: Duration) -> Result<Instant, CallerError> {
         let threshold: Dbfs = self.settings.voice;
-        let voice = |state: &line::State| match (state.recording.first_voice(threshold, since), &state.phase) {
+        let voice = |state: &line::State| match (state.recorder.recording.first_voice(threshold, since), &state.phase) {
             (Some(moment), _) => Some(Ok(moment)),
             (None, Phase::Over(end)) => Some(Err(end.error(self.settings.server))),
             (None, Phase::Dialling | Phase::Answered) => None,
@@ -221,7 +227,7 @@ impl ActiveCall {
         let answered = self.answered_at().ok_or(CallerError::NotAnswered)?;
         let threshold = self.settings.voice;
         let is_quiet = |state: &line::State, now: Instant| {
-            let since = state.recording.last_voice(threshold).map_or(answered, |voice| voice.max(answered));
+            let since = state.recorder.recording.last_voice(threshold).map_or(answered, |voice| voice.max(answered));
             match &state.phase {
                 _ if now >= since + quiet => Ok(Ok(since)),
                 Phase::Over(end) => Ok(Err(end.error(self.settings.server))),

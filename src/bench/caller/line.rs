@@ -5,10 +5,11 @@
 //! They have nothing to do with the runtime of whoever waits: a test may end its runtime in the middle of a call.
 
 use super::dialog::{Dialog, DialogEvent, Parties};
-use super::recording::Recording;
+use super::recording::Recorder;
 use super::sdp::{LocalMedia, RemoteMedia};
 use super::speaker::{Packetizer, SpeechQueue, SpeechTiming};
 use super::{CallerError, CallerSettings, HungUp, Q850Cause};
+use crate::audio::SampleRate;
 use crate::bench::random_u64;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -64,7 +65,7 @@ pub(super) struct State {
     /// The last provisional SIP status.
     pub(super) progress: Option<u16>,
     pub(super) answered: Option<Answered>,
-    pub(super) recording: Recording,
+    pub(super) recorder: Recorder,
     /// There from the answer on.
     pub(super) speech: Option<SpeechQueue>,
     pub(super) timing: SpeechTiming,
@@ -135,7 +136,7 @@ impl Orders {
 
 /// Opens the sockets, starts the thread and sends the INVITE.
 pub(super) fn open(settings: &CallerSettings) -> Result<(Arc<Line>, Orders), CallerError> {
-    check(settings)?;
+    let rate = check(settings)?;
     let failed = |doing| move |source| CallerError::Socket { doing, source: Arc::new(source) };
     let sip = connected_socket(settings.server).map_err(failed("open a UDP socket for SIP"))?;
     let local = sip.local_addr().map_err(failed("open a UDP socket for SIP"))?;
@@ -146,7 +147,7 @@ pub(super) fn open(settings: &CallerSettings) -> Result<(Arc<Line>, Orders), Cal
         phase: Phase::Dialling,
         progress: None,
         answered: None,
-        recording: Recording::new(now),
+        recorder: Recorder::new(now, rate),
         speech: None,
         timing: SpeechTiming::default(),
     };
@@ -160,11 +161,12 @@ pub(super) fn open(settings: &CallerSettings) -> Result<(Arc<Line>, Orders), Cal
     };
     // A session id is any number; 31 bits are read by everyone.
     let session = (random_u64() >> 33) as u32;
-    let media = LocalMedia { address: media_address, laws: settings.laws.clone(), session };
+    let media = LocalMedia { address: media_address, codecs: settings.codecs.clone(), session };
     let dialog = Dialog::invite(parties, media, now);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(failed("start the thread of a caller"))?;
-    let signalling = Signalling { dialog, line: Arc::clone(&line), unreadable: 0 };
+    let signalling =
+        Signalling { dialog, line: Arc::clone(&line), sends_silence: settings.sends_silence, unreadable: 0 };
     let thread = std::thread::Builder::new().name("caller-sip".to_owned());
     let run = move || match runtime.block_on(signalling.run(sip, rtp, hang_up)) {
         Ok(()) => {}
@@ -174,8 +176,8 @@ pub(super) fn open(settings: &CallerSettings) -> Result<(Arc<Line>, Orders), Cal
     Ok((line, Orders(orders)))
 }
 
-/// What goes into SIP headers must not break them.
-fn check(settings: &CallerSettings) -> Result<(), CallerError> {
+/// What goes into SIP headers must not break them. Gives the rate of the call.
+fn check(settings: &CallerSettings) -> Result<SampleRate, CallerError> {
     let user = |text: &str| {
         let safe = |b: u8| b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&b);
         !text.is_empty() && text.bytes().all(safe)
@@ -184,10 +186,12 @@ fn check(settings: &CallerSettings) -> Result<(), CallerError> {
         "the number may have letters, digits and -_.!~*'()&=+$,;?/ only, and not be empty"
     } else if !user(&settings.caller_number) {
         "the caller's own number may have letters, digits and -_.!~*'()&=+$,;?/ only, and not be empty"
-    } else if settings.laws.is_empty() {
-        "there must be at least one G.711 law"
     } else {
-        return Ok(());
+        match settings.codecs.first().map(|codec| codec.rate()) {
+            None => "there must be at least one codec",
+            Some(rate) if settings.codecs.iter().all(|codec| codec.rate() == rate) => return Ok(rate),
+            Some(_) => "the codecs must have the same rate: either G.711 or G.722",
+        }
     };
     Err(CallerError::Settings { problem })
 }
@@ -213,6 +217,7 @@ fn nonblocking_socket(address: IpAddr) -> io::Result<UdpSocket> {
 struct Signalling {
     dialog: Dialog,
     line: Arc<Line>,
+    sends_silence: bool,
     unreadable: u64,
 }
 
@@ -243,7 +248,7 @@ impl Signalling {
                 received = rtp.recv_from(&mut packet) => {
                     let now = Instant::now();
                     if let Ok((length, _)) = received {
-                        self.line.change(|state| state.recording.packet(&packet[..length], now));
+                        self.line.change(|state| state.recorder.packet(&packet[..length], now));
                     }
                 }
                 received = sip.recv(&mut message) => match received {
@@ -278,16 +283,16 @@ impl Signalling {
         let mut answered = false;
         self.line.change(|state| match event {
             DialogEvent::Progress { status } => state.progress = Some(status),
-            DialogEvent::EarlyMedia(media) => state.recording.set_law(media.law),
+            DialogEvent::EarlyMedia(media) => state.recorder.set_codec(media.codec),
             DialogEvent::Answered(media) => {
                 state.phase = Phase::Answered;
                 state.answered = Some(Answered { at: now, media });
-                state.recording.set_law(media.law);
-                state.speech = Some(SpeechQueue::new(now));
+                state.recorder.set_codec(media.codec);
+                state.speech = Some(SpeechQueue::new(now, state.recorder.recording.rate()));
                 answered = true;
             }
             DialogEvent::MediaChanged(media) => {
-                state.recording.set_law(media.law);
+                state.recorder.set_codec(media.codec);
                 if let Some(answered) = &mut state.answered {
                     answered.media = media;
                 }
@@ -306,9 +311,9 @@ impl Signalling {
     }
 
     fn start_speaking(&self, socket: &UdpSocket) -> io::Result<()> {
-        let (socket, line) = (socket.try_clone()?, Arc::clone(&self.line));
+        let (socket, line, sends_silence) = (socket.try_clone()?, Arc::clone(&self.line), self.sends_silence);
         let thread = std::thread::Builder::new().name("caller-rtp".to_owned());
-        thread.spawn(move || speak(&socket, &line)).map(drop)
+        thread.spawn(move || speak(&socket, &line, sends_silence)).map(drop)
     }
 }
 
@@ -322,7 +327,7 @@ impl State {
 }
 
 /// The thread that speaks, from the answer to the end of the call.
-fn speak(socket: &UdpSocket, line: &Line) {
+fn speak(socket: &UdpSocket, line: &Line, sends_silence: bool) {
     let mut packetizer = Packetizer::new();
     loop {
         let due = line.read(|state| state.speech.as_ref().map(SpeechQueue::next_leaves_at));
@@ -333,10 +338,14 @@ fn speak(socket: &UdpSocket, line: &Line) {
             _ => None,
         });
         let Some((media, outgoing)) = frame else { return };
-        packetizer.frame(&media, outgoing, |datagram| {
-            // Nobody there, or a full buffer: what a telephone does not notice either.
-            let _ = socket.send_to(datagram, media.address);
-        });
+        if outgoing.is_none() && !sends_silence {
+            packetizer.pause();
+        } else {
+            packetizer.frame(&media, outgoing, |datagram| {
+                // Nobody there, or a full buffer: what a telephone does not notice either.
+                let _ = socket.send_to(datagram, media.address);
+            });
+        }
         line.change(|state| {
             state.timing.frames += 1;
             state.timing.worst_lateness = state.timing.worst_lateness.max(due.elapsed());

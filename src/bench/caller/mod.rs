@@ -16,6 +16,7 @@
 //!
 //! | file | part |
 //! |---|---|
+//! | `codec` | what telephones speak |
 //! | `sip`, `sdp` | messages and descriptions as values |
 //! | `dialog` | the state of a call as SIP sees it, in virtual time |
 //! | `speaker`, `recording` | what is said and what is heard, in virtual time |
@@ -23,6 +24,7 @@
 //! | `active` | what the user of a call sees |
 
 mod active;
+mod codec;
 mod dialog;
 mod line;
 mod recording;
@@ -31,10 +33,10 @@ mod sip;
 mod speaker;
 
 pub use active::{ActiveCall, HungUp};
+pub use codec::CallerCodec;
 pub use recording::{Dbfs, HeardPacket, Recording, RecordingLosses, VoiceSegment, voice_onset};
 pub use speaker::{Said, SpeechTiming};
 
-use crate::audio::g711::Law;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -49,8 +51,11 @@ pub struct CallerSettings {
     pub number: String,
     /// The caller's own number.
     pub caller_number: String,
-    /// What the caller speaks, the preferred one first; not empty.
-    pub laws: Vec<Law>,
+    /// What the caller speaks, the preferred one first; not empty, and all of the same rate: what is said and heard has
+    /// that rate.
+    pub codecs: Vec<CallerCodec>,
+    /// Whether packets leave while the caller says nothing. A telephone with silence suppression sends none.
+    pub sends_silence: bool,
     /// How long [`Caller::call`] lets it ring.
     pub answer_timeout: Duration,
     /// From which level on a packet counts as voice.
@@ -64,16 +69,17 @@ impl CallerSettings {
             server,
             number: number.into(),
             caller_number: "1000".to_owned(),
-            laws: vec![Law::Mu, Law::A],
+            codecs: vec![CallerCodec::ULAW, CallerCodec::ALAW],
+            sends_silence: true,
             answer_timeout: Duration::from_secs(30),
             voice: Dbfs::VOICE,
         }
     }
 
-    /// The same, with `laws`.
+    /// The same, with `codecs`.
     #[must_use]
-    pub fn with_laws(mut self, laws: impl Into<Vec<Law>>) -> Self {
-        self.laws = laws.into();
+    pub fn with_codecs(mut self, codecs: impl Into<Vec<CallerCodec>>) -> Self {
+        self.codecs = codecs.into();
         self
     }
 }

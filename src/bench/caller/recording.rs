@@ -4,19 +4,17 @@
 //! clock, so that jitter does not tear the audio, and begins anew where the sender made a jump. What did not arrive is
 //! silence.
 
-use crate::audio::g711::Law;
-use crate::audio::{FRAME_TIME, SampleRate};
+use super::codec::{CallerCodec, RTP_CLOCK};
+use crate::audio::{ByteOrder, Decoder, FRAME_TIME, MAX_PAYLOAD_SAMPLES, SampleRate};
 use rtp_rs::RtpReader;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-const RATE: SampleRate = SampleRate::HZ_8000;
+/// Timestamps and the clock may disagree by so much before the sender is taken to have made a jump.
+const JUMP: Duration = Duration::from_millis(100);
 
-/// Timestamps and the clock may disagree by so much before the sender is taken to have made a jump: 100 ms.
-const JUMP: i64 = 800;
-
-/// After an hour of audio no more is kept; packets go on being counted.
-const LONGEST: usize = 3_600 * 8_000;
+/// After so much audio no more is kept; packets go on being counted.
+const LONGEST: Duration = Duration::from_secs(3_600);
 
 /// Pauses up to this length are part of the speech around them.
 const PAUSE_IN_SPEECH: Duration = Duration::from_millis(250);
@@ -57,7 +55,7 @@ pub struct HeardPacket {
     /// RTP source.
     pub ssrc: u32,
     /// How it was encoded.
-    pub law: Law,
+    pub codec: CallerCodec,
     /// RTP marker bit.
     pub marker: bool,
     /// First sample on the timeline, counted from the beginning of the recording.
@@ -106,58 +104,77 @@ struct Run {
 #[derive(Clone, Debug)]
 pub struct Recording {
     origin: Instant,
-    law: Option<Law>,
+    rate: SampleRate,
     samples: Vec<i16>,
     packets: Vec<HeardPacket>,
     losses: RecordingLosses,
+}
+
+/// Makes the recording.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    pub(super) recording: Recording,
+    /// The codec that was agreed last.
+    codec: Option<(CallerCodec, Decoder)>,
     run: Option<Run>,
 }
 
-impl Recording {
-    /// An empty recording whose timeline begins at `origin`.
-    pub(super) fn new(origin: Instant) -> Self {
+impl Recorder {
+    /// An empty recording whose timeline begins at `origin` and has samples at `rate`.
+    pub(super) fn new(origin: Instant, rate: SampleRate) -> Self {
         let losses = RecordingLosses::default();
-        Self { origin, law: None, samples: Vec::new(), packets: Vec::new(), losses, run: None }
+        let recording = Recording { origin, rate, samples: Vec::new(), packets: Vec::new(), losses };
+        Self { recording, codec: None, run: None }
     }
 
-    /// Sets the law that was agreed; before that, audio is not understood.
-    pub(super) fn set_law(&mut self, law: Law) {
-        self.law = Some(law);
+    /// Sets the codec that was agreed, which has the rate of the recording; before that, audio is not understood.
+    pub(super) fn set_codec(&mut self, codec: CallerCodec) {
+        if self.codec.as_ref().is_none_or(|(agreed, _)| *agreed != codec) {
+            // No decoder of a telephone's codec fails to be made; without one, audio is not understood and counted.
+            self.codec = Decoder::new(codec.audio(), ByteOrder::Big).ok().map(|decoder| (codec, decoder));
+        }
     }
 
     /// Takes a datagram that arrived at `now`.
     pub(super) fn packet(&mut self, datagram: &[u8], now: Instant) {
-        let readable = RtpReader::new(datagram).ok().zip(self.law);
-        let Some((packet, law)) = readable.filter(|(packet, law)| packet.payload_type() == law.payload_type()) else {
-            self.losses.unreadable += 1;
+        let agreed = self.codec.as_mut().map(|(codec, decoder)| (*codec, decoder));
+        let readable = RtpReader::new(datagram).ok().zip(agreed);
+        let readable = readable.filter(|(packet, (codec, _))| packet.payload_type() == codec.payload_type());
+        let mut pcm = [0; MAX_PAYLOAD_SAMPLES];
+        let decoded = readable.and_then(|(packet, (codec, decoder))| {
+            let samples = decoder.decode(packet.payload(), &mut pcm).ok()?;
+            Some((packet, codec, samples))
+        });
+        let Some((packet, codec, samples)) = decoded else {
+            self.recording.losses.unreadable += 1;
             return;
         };
         let sequence = u16::from(packet.sequence_number());
         let (timestamp, ssrc) = (packet.timestamp(), packet.ssrc());
         let Some(start) = self.place(ssrc, sequence, timestamp, now) else {
-            self.losses.duplicates += 1;
+            self.recording.losses.duplicates += 1;
             return;
         };
-        let codes = packet.payload();
-        let end = start + codes.len();
-        if end > LONGEST {
-            self.losses.overrun += 1;
+        let Recording { rate, samples: timeline, packets, losses, .. } = &mut self.recording;
+        let end = start + samples;
+        if end as i64 > rate.samples_in(LONGEST) {
+            losses.overrun += 1;
             return;
         }
-        if self.samples.len() < end {
-            self.samples.resize(end, 0);
+        if timeline.len() < end {
+            timeline.resize(end, 0);
         }
-        let pcm = &mut self.samples[start..end];
-        law.decode(codes, pcm);
+        let pcm = &pcm[..samples];
+        timeline[start..end].copy_from_slice(pcm);
         let level = Dbfs::of(pcm);
-        let samples = codes.len();
         let marker = packet.mark();
-        self.packets.push(HeardPacket { arrived: now, sequence, timestamp, ssrc, law, marker, start, samples, level });
+        packets.push(HeardPacket { arrived: now, sequence, timestamp, ssrc, codec, marker, start, samples, level });
     }
 
     /// Where a packet belongs on the timeline; `None` if it came before.
     fn place(&mut self, ssrc: u32, sequence: u16, timestamp: u32, now: Instant) -> Option<usize> {
-        let by_clock = RATE.samples_in(now.saturating_duration_since(self.origin));
+        let Recording { origin, rate, samples, .. } = &self.recording;
+        let by_clock = rate.samples_in(now.saturating_duration_since(*origin));
         if let Some(run) = self.run.as_mut().filter(|run| run.ssrc == ssrc) {
             // Both wrap; the shorter way round is the way it went.
             let ahead = sequence.wrapping_sub(run.highest_sequence).cast_signed();
@@ -172,14 +189,14 @@ impl Recording {
                 run.seen |= bit;
             }
             let since = i64::from(timestamp.wrapping_sub(run.timestamp).cast_signed());
-            let by_timestamp = run.position + since;
-            if (by_timestamp - by_clock).abs() <= JUMP && by_timestamp >= 0 {
+            let by_timestamp = run.position + since * i64::from(rate.hz() / RTP_CLOCK.hz());
+            if (by_timestamp - by_clock).abs() <= rate.samples_in(JUMP) && by_timestamp >= 0 {
                 (run.timestamp, run.position) = (timestamp, by_timestamp);
                 return usize::try_from(by_timestamp).ok();
             }
         }
         // A new run never overwrites what is there: a telephone would play a burst one after the other.
-        let position = by_clock.max(self.samples.len() as i64);
+        let position = by_clock.max(samples.len() as i64);
         let seen = if let Some(run) = self.run.filter(|run| run.ssrc == ssrc) { run.seen } else { 1 };
         let highest_sequence = match self.run {
             Some(run) if run.ssrc == ssrc => run.highest_sequence,
@@ -188,7 +205,9 @@ impl Recording {
         self.run = Some(Run { ssrc, timestamp, position, highest_sequence, seen });
         usize::try_from(position).ok()
     }
+}
 
+impl Recording {
     /// The moment of the first sample of the timeline: when the call was dialled.
     pub fn origin(&self) -> Instant {
         self.origin
@@ -196,10 +215,15 @@ impl Recording {
 
     /// The place on the timeline that belongs to `moment`; 0 for anything before it begins.
     pub fn position(&self, moment: Instant) -> usize {
-        usize::try_from(RATE.samples_in(moment.saturating_duration_since(self.origin))).unwrap_or(usize::MAX)
+        usize::try_from(self.rate.samples_in(moment.saturating_duration_since(self.origin))).unwrap_or(usize::MAX)
     }
 
-    /// The audio, 8 kHz.
+    /// Rate of the audio.
+    pub fn rate(&self) -> SampleRate {
+        self.rate
+    }
+
+    /// The audio, at [`Self::rate`].
     pub fn samples(&self) -> &[i16] {
         &self.samples
     }
@@ -251,10 +275,10 @@ impl Recording {
     }
 }
 
-/// Where the voice begins in audio that is to be spoken: the first sample of the first 20 ms frame of at least
+/// Where the voice begins in 8 kHz audio that is to be spoken: the first sample of the first 20 ms frame of at least
 /// `threshold`. A prompt rarely begins with its first sample.
 pub fn voice_onset(pcm: &[i16], threshold: Dbfs) -> Option<usize> {
-    let frame = RATE.frame_samples();
+    let frame = SampleRate::HZ_8000.frame_samples();
     pcm.chunks(frame).position(|chunk| Dbfs::of(chunk) >= threshold).map(|index| index * frame)
 }
 
@@ -266,15 +290,15 @@ mod tests {
 
     struct Line {
         origin: Instant,
-        recording: Recording,
+        recorder: Recorder,
     }
 
     impl Line {
         fn new() -> Self {
             let origin = Instant::now();
-            let mut recording = Recording::new(origin);
-            recording.set_law(Law::Mu);
-            Self { origin, recording }
+            let mut recorder = Recorder::new(origin, SampleRate::HZ_8000);
+            recorder.set_codec(CallerCodec::ULAW);
+            Self { origin, recorder }
         }
 
         fn at(&self, ms: u64) -> Instant {
@@ -285,11 +309,11 @@ mod tests {
             let payload = [code; 160];
             let builder = rtp_rs::RtpPacketBuilder::new().payload_type(0).ssrc(9).sequence(sequence.into());
             let datagram = builder.timestamp(timestamp).payload(&payload).build().unwrap();
-            self.recording.packet(&datagram, self.at(ms));
+            self.recorder.packet(&datagram, self.at(ms));
         }
 
         fn starts(&self) -> Vec<usize> {
-            self.recording.packets().iter().map(|packet| packet.start).collect()
+            self.recorder.recording.packets().iter().map(|packet| packet.start).collect()
         }
     }
 
@@ -302,9 +326,9 @@ mod tests {
         // Sequence number 2 is lost.
         line.packet(180, 3, 480, TONE);
         assert_eq!(line.starts(), [800, 960, 1120, 1440]);
-        assert!(line.recording.samples()[..800].iter().all(|&sample| sample == 0));
-        assert!(line.recording.samples()[1280..1440].iter().all(|&sample| sample == 0));
-        assert!(line.recording.samples()[1440..].iter().all(|&sample| sample != 0));
+        assert!(line.recorder.recording.samples()[..800].iter().all(|&sample| sample == 0));
+        assert!(line.recorder.recording.samples()[1280..1440].iter().all(|&sample| sample == 0));
+        assert!(line.recorder.recording.samples()[1440..].iter().all(|&sample| sample != 0));
     }
 
     #[test]
@@ -316,7 +340,7 @@ mod tests {
         line.packet(142, 2, 320, TONE);
         line.packet(160, 4, 640, TONE);
         assert_eq!(line.starts(), [800, 1120, 960, 1280]);
-        assert_eq!(line.recording.losses().duplicates, 1);
+        assert_eq!(line.recorder.recording.losses().duplicates, 1);
     }
 
     #[test]
@@ -346,7 +370,7 @@ mod tests {
             let code = if voiced(frame) { TONE } else { 0xFF };
             line.packet(u64::from(frame) * 20, frame, u32::from(frame) * 160, code);
         }
-        let recording = &line.recording;
+        let recording = &line.recorder.recording;
         let segments = recording.voice_segments(Dbfs::VOICE);
         let times: Vec<_> = segments.iter().map(|segment| (segment.started, segment.ended)).collect();
         assert_eq!(times, [(line.at(500), line.at(880)), (line.at(1_500), line.at(1_780))]);
@@ -359,11 +383,11 @@ mod tests {
     #[test]
     fn what_is_no_audio_of_the_call_is_counted() {
         let mut line = Line::new();
-        line.recording.packet(b"not rtp", line.origin);
+        line.recorder.packet(b"not rtp", line.origin);
         let other = rtp_rs::RtpPacketBuilder::new().payload_type(8).payload(&[0; 160]).build().unwrap();
-        line.recording.packet(&other, line.origin);
-        assert_eq!(line.recording.losses().unreadable, 2);
-        assert!(line.recording.samples().is_empty());
+        line.recorder.packet(&other, line.origin);
+        assert_eq!(line.recorder.recording.losses().unreadable, 2);
+        assert!(line.recorder.recording.samples().is_empty());
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The session description of a telephone call (RFC 8866, RFC 3264): one audio stream, G.711, telephone events.
+//! The session description of a telephone call (RFC 8866, RFC 3264): one audio stream, telephone events.
 
-use crate::audio::g711::Law;
+use super::codec::CallerCodec;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,7 +13,7 @@ pub(super) struct LocalMedia {
     /// Where we receive RTP.
     pub(super) address: SocketAddr,
     /// What we speak, the preferred one first; not empty.
-    pub(super) laws: Vec<Law>,
+    pub(super) codecs: Vec<CallerCodec>,
     /// `sess-id` of the origin line, the same for the whole call.
     pub(super) session: u32,
 }
@@ -23,8 +23,8 @@ pub(super) struct LocalMedia {
 pub(super) struct RemoteMedia {
     /// Where it receives RTP.
     pub(super) address: SocketAddr,
-    /// The law that both speak.
-    pub(super) law: Law,
+    /// What both speak.
+    pub(super) codec: CallerCodec,
     /// Payload type for telephone events, if it takes any.
     pub(super) telephone_event: Option<u8>,
 }
@@ -36,22 +36,22 @@ pub(super) enum SdpError {
     AudioMissing,
     #[error("no address to send audio to")]
     AddressMissing,
-    #[error("neither G.711 law that we offered: payload types {0:?}")]
+    #[error("no codec that we offered: payload types {0:?}")]
     UnknownCodecs(Vec<u8>),
 }
 
 impl LocalMedia {
     /// A description that offers everything.
     pub(super) fn offer(&self) -> String {
-        self.describe(0, &self.laws, TELEPHONE_EVENT)
+        self.describe(0, &self.codecs, TELEPHONE_EVENT)
     }
 
     /// The answer to an offer of the other side. `version` counts the descriptions that we sent in this call.
     pub(super) fn answer(&self, version: u32, agreed: &RemoteMedia) -> String {
-        self.describe(version, &[agreed.law], agreed.telephone_event.unwrap_or(TELEPHONE_EVENT))
+        self.describe(version, &[agreed.codec], agreed.telephone_event.unwrap_or(TELEPHONE_EVENT))
     }
 
-    fn describe(&self, version: u32, laws: &[Law], telephone_event: u8) -> String {
+    fn describe(&self, version: u32, codecs: &[CallerCodec], telephone_event: u8) -> String {
         let Self { address, session, .. } = self;
         let (ip, port) = (address.ip(), address.port());
         let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
@@ -59,12 +59,12 @@ impl LocalMedia {
             "v=0\r\no=- {session} {version} IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP"
         );
         // Writing to a String does not fail.
-        for law in laws {
-            let _ = write!(text, " {}", law.payload_type());
+        for codec in codecs {
+            let _ = write!(text, " {}", codec.payload_type());
         }
         let _ = write!(text, " {telephone_event}\r\n");
-        for law in laws {
-            let _ = write!(text, "a=rtpmap:{} {}/8000\r\n", law.payload_type(), encoding_name(*law));
+        for codec in codecs {
+            let _ = write!(text, "a=rtpmap:{} {}/8000\r\n", codec.payload_type(), codec.encoding_name());
         }
         let _ = write!(text, "a=rtpmap:{telephone_event} telephone-event/8000\r\na=fmtp:{telephone_event} 0-15\r\n");
         text.push_str("a=ptime:20\r\na=sendrecv\r\n");
@@ -96,11 +96,11 @@ impl LocalMedia {
         }
         let stream = stream.ok_or(SdpError::AudioMissing)?;
         let ip = stream.ip.or(session_ip).ok_or(SdpError::AddressMissing)?;
-        let ours = |payload_type: &u8| self.laws.iter().copied().find(|law| law.payload_type() == *payload_type);
-        let law = stream.payload_types.iter().find_map(ours);
-        let law = law.ok_or_else(|| SdpError::UnknownCodecs(stream.payload_types.clone()))?;
+        let ours = |payload_type: &u8| self.codecs.iter().copied().find(|codec| codec.payload_type() == *payload_type);
+        let codec = stream.payload_types.iter().find_map(ours);
+        let codec = codec.ok_or_else(|| SdpError::UnknownCodecs(stream.payload_types.clone()))?;
         let address = SocketAddr::new(ip, stream.port);
-        Ok(RemoteMedia { address, law, telephone_event: stream.telephone_event })
+        Ok(RemoteMedia { address, codec, telephone_event: stream.telephone_event })
     }
 }
 
@@ -134,19 +134,16 @@ fn parse_connection(connection: &str) -> Option<IpAddr> {
     connection.split_whitespace().nth(2)?.split('/').next()?.parse().ok()
 }
 
-const fn encoding_name(law: Law) -> &'static str {
-    match law {
-        Law::Mu => "PCMU",
-        Law::A => "PCMA",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn local() -> LocalMedia {
-        LocalMedia { address: ([127, 0, 0, 1], 40_002).into(), laws: vec![Law::Mu, Law::A], session: 7 }
+        LocalMedia {
+            address: ([127, 0, 0, 1], 40_002).into(),
+            codecs: vec![CallerCodec::ULAW, CallerCodec::ALAW],
+            session: 7,
+        }
     }
 
     #[test]
@@ -165,10 +162,20 @@ mod tests {
                       m=audio 20004 RTP/AVP 8 0 96\r\na=rtpmap:96 telephone-event/8000\r\na=ptime:20\r\n";
         let agreed = local().agree(answer).unwrap();
         let address = ([127, 0, 0, 1], 20_004).into();
-        assert_eq!(agreed, RemoteMedia { address, law: Law::A, telephone_event: Some(96) });
+        assert_eq!(agreed, RemoteMedia { address, codec: CallerCodec::ALAW, telephone_event: Some(96) });
         let ours = local().answer(3, &agreed);
         assert!(ours.contains("o=- 7 3 IN") && ours.contains("m=audio 40002 RTP/AVP 8 96\r\n"), "{ours}");
         assert!(!ours.contains("PCMU"), "{ours}");
+    }
+
+    #[test]
+    fn g722_is_offered_with_the_clock_that_the_standard_gives_it() {
+        let wideband = LocalMedia { codecs: vec![CallerCodec::G722], ..local() };
+        let offer = wideband.offer();
+        assert!(offer.contains("RTP/AVP 9 101\r\na=rtpmap:9 G722/8000\r\n"), "{offer}");
+        let answer = "c=IN IP4 127.0.0.1\r\nm=audio 20004 RTP/AVP 9 101\r\na=rtpmap:101 telephone-event/8000\r\n";
+        assert_eq!(wideband.agree(answer).unwrap().codec, CallerCodec::G722);
+        assert!(local().agree(answer).is_err());
     }
 
     #[test]
@@ -176,7 +183,10 @@ mod tests {
         let text = "c=IN IP4 10.0.0.1\nm=video 9 RTP/AVP 31\nc=IN IP4 10.0.0.9\nm=audio 4000 RTP/AVP 0\nc=IN IP4 10.0.0.2/127\n\
                     m=audio 5000 RTP/AVP 8\nc=IN IP4 10.0.0.3\n";
         let agreed = local().agree(text).unwrap();
-        assert_eq!(agreed, RemoteMedia { address: ([10, 0, 0, 2], 4000).into(), law: Law::Mu, telephone_event: None });
+        assert_eq!(
+            agreed,
+            RemoteMedia { address: ([10, 0, 0, 2], 4000).into(), codec: CallerCodec::ULAW, telephone_event: None }
+        );
     }
 
     #[test]

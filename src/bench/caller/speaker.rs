@@ -1,16 +1,16 @@
 //! What the caller says: frames and key presses, queued without a clock and sent by a thread of its own that keeps an
 //! absolute one.
 
+use super::codec::{CallerCodec, RTP_CLOCK};
 use super::sdp::RemoteMedia;
-use crate::audio::{FRAME_TIME, SampleRate};
+use crate::audio::{ByteOrder, CodecError, Encoder, FRAME_TIME, SampleRate};
 use crate::bench::random_u64;
 use rtp_rs::RtpPacketBuilder;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-const RATE: SampleRate = SampleRate::HZ_8000;
-/// Samples of a frame.
-const FRAME: usize = RATE.frame_samples();
+/// What a frame lasts on the RTP clock. Each of the codecs takes one byte for each of its ticks.
+const FRAME_TICKS: usize = RTP_CLOCK.frame_samples();
 
 /// What a queue holds at most: five minutes. More is refused as a whole.
 const LONGEST_QUEUE: usize = 5 * 60 * 50;
@@ -37,20 +37,18 @@ impl Key {
 
 /// One frame time on the wire.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all of them are voice")]
 pub(super) enum Outgoing {
-    Voice([i16; FRAME]),
+    /// A frame of PCM at the rate of the call.
+    Voice(Vec<i16>),
     /// The `step`-th frame, from 1, of a key that is held.
-    Key {
-        key: Key,
-        step: u16,
-    },
+    Key { key: Key, step: u16 },
 }
 
 /// The queue between those who speak and the thread that sends. Frame `n` leaves at `clock_start + n × 20 ms`.
 #[derive(Debug)]
 pub(super) struct SpeechQueue {
     clock_start: Instant,
+    rate: SampleRate,
     next_frame: u64,
     waiting: VecDeque<Outgoing>,
 }
@@ -68,12 +66,13 @@ pub struct Said {
     pub last_packet_at: Instant,
     /// Number of the last frame on the sender's clock.
     pub(super) last_frame: u64,
+    rate: SampleRate,
 }
 
 impl Said {
-    /// When the packet with the sample `index` (8 kHz, from the first sample that was said) leaves.
+    /// When the packet with the sample `index` (at the rate of the call, from the first sample that was said) leaves.
     pub fn sent_at(&self, index: usize) -> Instant {
-        self.first_packet_at + frames(u32::try_from(index / FRAME).unwrap_or(u32::MAX))
+        self.first_packet_at + frames(u32::try_from(index / self.rate.frame_samples()).unwrap_or(u32::MAX))
     }
 }
 
@@ -82,15 +81,16 @@ fn frames(count: u32) -> Duration {
 }
 
 impl SpeechQueue {
-    pub(super) fn new(clock_start: Instant) -> Self {
-        Self { clock_start, next_frame: 0, waiting: VecDeque::new() }
+    pub(super) fn new(clock_start: Instant, rate: SampleRate) -> Self {
+        Self { clock_start, rate, next_frame: 0, waiting: VecDeque::new() }
     }
 
     /// Queues speech, filled up to a whole frame with silence. It leaves when everything queued before has left.
     pub(super) fn say(&mut self, pcm: &[i16]) -> Result<Said, QueueFull> {
-        let chunks = pcm.chunks(FRAME).map(|chunk| {
-            let mut frame = [0; FRAME];
-            frame[..chunk.len()].copy_from_slice(chunk);
+        let length = self.rate.frame_samples();
+        let chunks = pcm.chunks(length).map(|chunk| {
+            let mut frame = chunk.to_vec();
+            frame.resize(length, 0);
             Outgoing::Voice(frame)
         });
         self.push(chunks.collect())
@@ -99,7 +99,8 @@ impl SpeechQueue {
     /// Queues a key press and the pause after it.
     pub(super) fn press(&mut self, key: Key) -> Result<Said, QueueFull> {
         let held = self.push((1..=KEY_FRAMES).map(|step| Outgoing::Key { key, step }).collect())?;
-        self.push(std::iter::repeat_with(|| Outgoing::Voice([0; FRAME])).take(PAUSE_AFTER_KEY).collect())?;
+        let silence = || Outgoing::Voice(vec![0; self.rate.frame_samples()]);
+        self.push(std::iter::repeat_with(silence).take(PAUSE_AFTER_KEY).collect())?;
         Ok(held)
     }
 
@@ -111,7 +112,8 @@ impl SpeechQueue {
         // Nothing to say is said at once.
         let last_frame = first + (frames.len() as u64).saturating_sub(1);
         self.waiting.extend(frames);
-        Ok(Said { first_packet_at: self.leaves_at(first), last_packet_at: self.leaves_at(last_frame), last_frame })
+        let (first_packet_at, last_packet_at) = (self.leaves_at(first), self.leaves_at(last_frame));
+        Ok(Said { first_packet_at, last_packet_at, last_frame, rate: self.rate })
     }
 
     /// Takes back what has not left yet.
@@ -155,14 +157,25 @@ pub(super) struct Packetizer {
     sequence: u16,
     timestamp: u32,
     key_timestamp: u32,
-    datagram: [u8; 12 + FRAME],
+    /// Nothing was sent in the last frame time.
+    paused: bool,
+    /// The codec last spoken, and its state; a re-INVITE may change it.
+    encoder: Option<(CallerCodec, Encoder)>,
+    datagram: [u8; 12 + FRAME_TICKS],
 }
 
 impl Packetizer {
     /// A sender that begins at random, as RFC 3550 section 5.1 asks for.
     pub(super) fn new() -> Self {
         let (ssrc, timestamp, sequence) = (random_u64() as u32, random_u64() as u32, random_u64() as u16);
-        Self { ssrc, sequence, timestamp, key_timestamp: timestamp, datagram: [0; 12 + FRAME] }
+        let datagram = [0; 12 + FRAME_TICKS];
+        Self { ssrc, sequence, timestamp, key_timestamp: timestamp, paused: false, encoder: None, datagram }
+    }
+
+    /// Lets one frame time pass without a packet.
+    pub(super) fn pause(&mut self) {
+        self.timestamp = self.timestamp.wrapping_add(FRAME_TICKS as u32);
+        self.paused = true;
     }
 
     /// Sends one frame time to `media`: what was queued, or silence. A key is silence to who takes no telephone events.
@@ -172,7 +185,7 @@ impl Packetizer {
                 if step == 1 {
                     self.key_timestamp = self.timestamp;
                 }
-                let duration = (step * FRAME as u16).to_be_bytes();
+                let duration = (step * FRAME_TICKS as u16).to_be_bytes();
                 let last = step == KEY_FRAMES;
                 let flags = if last { 0x80 } else { 0 } | KEY_VOLUME;
                 let event = [key.0, flags, duration[0], duration[1]];
@@ -183,15 +196,27 @@ impl Packetizer {
                 }
             }
             (outgoing, _) => {
-                let silence = [0; FRAME];
+                let silence = vec![0; media.codec.rate().frame_samples()];
                 let pcm = if let Some(Outgoing::Voice(pcm)) = &outgoing { pcm } else { &silence };
-                let mut codes = [0; FRAME];
-                media.law.encode(pcm, &mut codes);
-                let length = self.packet(media.law.payload_type(), false, self.timestamp, &codes);
-                send(&self.datagram[..length]);
+                let mut codes = [0; FRAME_TICKS];
+                // An error would be a frame of another length than 20 ms, which the queue does not make.
+                if self.encode(media.codec, pcm, &mut codes) == Ok(FRAME_TICKS) {
+                    // The first packet of a talkspurt is marked (RFC 3551 section 4.1).
+                    let marker = std::mem::take(&mut self.paused);
+                    let length = self.packet(media.codec.payload_type(), marker, self.timestamp, &codes);
+                    send(&self.datagram[..length]);
+                }
             }
         }
-        self.timestamp = self.timestamp.wrapping_add(FRAME as u32);
+        self.timestamp = self.timestamp.wrapping_add(FRAME_TICKS as u32);
+    }
+
+    fn encode(&mut self, codec: CallerCodec, pcm: &[i16], codes: &mut [u8]) -> Result<usize, CodecError> {
+        let encoder = match self.encoder.take() {
+            Some(encoder) if encoder.0 == codec => encoder,
+            _ => (codec, Encoder::new(codec.audio(), ByteOrder::Big)?),
+        };
+        self.encoder.insert(encoder).1.encode(pcm, codes)
     }
 
     fn packet(&mut self, payload_type: u8, marker: bool, timestamp: u32, payload: &[u8]) -> usize {
@@ -210,18 +235,23 @@ impl Packetizer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Dbfs;
     use super::*;
+    use crate::audio::Decoder;
     use crate::audio::g711::Law;
     use rtp_rs::RtpReader;
 
+    const RATE: SampleRate = SampleRate::HZ_8000;
+    const FRAME: usize = RATE.frame_samples();
+
     fn media(telephone_event: Option<u8>) -> RemoteMedia {
-        RemoteMedia { address: ([127, 0, 0, 1], 4000).into(), law: Law::Mu, telephone_event }
+        RemoteMedia { address: ([127, 0, 0, 1], 4000).into(), codec: CallerCodec::ULAW, telephone_event }
     }
 
     #[test]
     fn speech_leaves_after_what_was_queued_before_it() {
         let start = Instant::now();
-        let mut queue = SpeechQueue::new(start);
+        let mut queue = SpeechQueue::new(start, RATE);
         for _ in 0..7 {
             assert!(queue.take().is_none());
         }
@@ -243,14 +273,14 @@ mod tests {
 
     #[test]
     fn more_than_five_minutes_are_refused_as_a_whole() {
-        let mut queue = SpeechQueue::new(Instant::now());
+        let mut queue = SpeechQueue::new(Instant::now(), RATE);
         queue.say(&vec![1; LONGEST_QUEUE * FRAME]).unwrap();
         assert_eq!(queue.say(&[1]), Err(QueueFull));
     }
 
     #[test]
     fn the_stream_goes_on_through_speech_silence_and_keys() {
-        let mut queue = SpeechQueue::new(Instant::now());
+        let mut queue = SpeechQueue::new(Instant::now(), RATE);
         queue.say(&[8_000; FRAME]).unwrap();
         queue.press(Key::new('#').unwrap()).unwrap();
         let mut packetizer = Packetizer::new();
@@ -277,6 +307,53 @@ mod tests {
             assert_eq!(last.payload(), [11, 0x80 | 10, 800_u16.to_be_bytes()[0], 800_u16.to_be_bytes()[1]]);
         }
         assert_eq!(packets[13].payload(), [Law::Mu.silence(); FRAME]);
+    }
+
+    #[test]
+    fn wideband_speech_is_one_packet_a_frame_with_the_clock_of_narrowband() {
+        let media = RemoteMedia { codec: CallerCodec::G722, ..media(None) };
+        let mut queue = SpeechQueue::new(Instant::now(), SampleRate::HZ_16000);
+        // 5 kHz, which no narrowband codec carries.
+        let tone = |n: usize| (10_000.0 * (n as f64 * 5_000.0 * std::f64::consts::TAU / 16_000.0).sin()) as i16;
+        let said = queue.say(&(0..1_600).map(tone).collect::<Vec<i16>>()).unwrap();
+        assert_eq!(said.last_packet_at - said.first_packet_at, Duration::from_millis(80));
+        assert_eq!(said.sent_at(320), said.first_packet_at + FRAME_TIME);
+        let mut packetizer = Packetizer::new();
+        let mut packets = Vec::new();
+        for _ in 0..5 {
+            packetizer.frame(&media, queue.take(), |datagram| packets.push(datagram.to_vec()));
+        }
+        let mut decoder = Decoder::new(crate::audio::Codec::G722, ByteOrder::Big).unwrap();
+        let mut heard = Vec::new();
+        for (packet, next) in packets.iter().zip(&packets[1..]) {
+            let (packet, next) = (RtpReader::new(packet).unwrap(), RtpReader::new(next).unwrap());
+            assert_eq!((packet.payload_type(), packet.payload().len()), (9, 160));
+            assert_eq!(next.timestamp().wrapping_sub(packet.timestamp()), 160);
+            let mut pcm = [0; 320];
+            assert_eq!(decoder.decode(packet.payload(), &mut pcm), Ok(320));
+            heard.extend(pcm);
+        }
+        let Dbfs(level) = Dbfs::of(&heard[640..]);
+        assert!((level + 13.3).abs() < 1.5, "{level} dBFS");
+    }
+
+    #[test]
+    fn after_suppressed_silence_the_time_has_gone_on_and_the_first_packet_is_marked() {
+        let mut packetizer = Packetizer::new();
+        let mut packets = Vec::new();
+        for pause in [false, true, true, false, false] {
+            if pause {
+                packetizer.pause();
+            } else {
+                packetizer.frame(&media(None), None, |datagram| packets.push(datagram.to_vec()));
+            }
+        }
+        let packets: Vec<_> = packets.iter().map(|datagram| RtpReader::new(datagram).unwrap()).collect();
+        let since = |packet: &RtpReader<'_>| packet.timestamp().wrapping_sub(packets[0].timestamp());
+        assert_eq!(packets.iter().map(since).collect::<Vec<_>>(), [0, 480, 640]);
+        assert_eq!(packets.iter().map(RtpReader::mark).collect::<Vec<_>>(), [false, true, false]);
+        let next = u16::from(packets[0].sequence_number()).wrapping_add(1);
+        assert_eq!(u16::from(packets[1].sequence_number()), next);
     }
 
     #[test]

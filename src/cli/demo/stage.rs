@@ -2,7 +2,7 @@
 
 use super::DemoArgs;
 use super::screen::{self, Step};
-use crate::bench::asterisk::{AsteriskRoot, LocalAsterisk, LocalAsteriskSettings};
+use crate::bench::asterisk::{DebianRelease, LocalAsterisk, LocalAsteriskSettings};
 use crate::config::{Config, System};
 use crate::host::{Observation, Server};
 use crate::speech::local::models::{Manifest, ModelCache};
@@ -80,7 +80,7 @@ async fn models(args: &DemoArgs) -> Result<ModelCache> {
 }
 
 async fn asterisk(args: &DemoArgs) -> Result<LocalAsterisk> {
-    let root = args.asterisk_root.clone().unwrap_or_else(AsteriskRoot::default_path);
+    let root = args.asterisk_root.clone().unwrap_or_else(|| DebianRelease::Sid.root_path());
     let step = Step::begin("asterisk");
     if !root.exists() {
         step.note("installing one into its own folder, once; this takes a minute or two");

@@ -9,4 +9,4 @@ mod hand_over;
 mod many_calls;
 mod outages;
 mod refusals;
-mod rig;
+pub(crate) mod rig;

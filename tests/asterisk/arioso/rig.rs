@@ -2,13 +2,14 @@
 
 use crate::shared::SOON;
 use arioso::audio::SampleRate;
-use arioso::bench::asterisk::{LocalAsterisk, LocalAsteriskSettings};
+use arioso::bench::asterisk::{DebianRelease, LocalAsterisk, LocalAsteriskSettings};
 use arioso::bench::caller::{ActiveCall, Caller, CallerSettings};
 use arioso::bench::prompts::{self, Prompts};
 use arioso::call::{CallId, RecognizerCommand, RecognizerEvent, UtteranceIndex};
 use arioso::speech::local::models::ModelCache;
 use arioso::speech::local::{InferencePool, LocalEngines};
 use arioso::speech::{Recognizer, RecognizerRequest, SessionStart};
+use std::fmt::{self, Write as _};
 use std::fs;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
@@ -41,8 +42,80 @@ dialog = ["local"]
 greeting = "Hello, this is the reception. How can I help you?"
 "#;
 
+/// How audio travels between Asterisk and the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    Rtp,
+    AudioSocket,
+    WebSocketDial,
+    WebSocketListen,
+}
+
+/// A carrier and a codec: an `[[asterisk]]` of its own in the configuration, all of them the same Asterisk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MediaLeg {
+    pub(crate) carrier: Carrier,
+    pub(crate) codec: &'static str,
+}
+
+impl MediaLeg {
+    pub(crate) const fn new(carrier: Carrier, codec: &'static str) -> Self {
+        Self { carrier, codec }
+    }
+
+    fn configuration(self) -> String {
+        let transport = match self.carrier {
+            Carrier::Rtp => "transport = \"rtp\"",
+            Carrier::AudioSocket => "transport = \"audiosocket\"",
+            Carrier::WebSocketDial => "transport = \"websocket\"\nwebsocket = \"dial\"",
+            Carrier::WebSocketListen => {
+                "transport = \"websocket\"\nwebsocket = \"listen\"\nwebsocket_client = \"arioso\""
+            }
+        };
+        format!("{transport}\ncodec = \"{}\"", self.codec)
+    }
+}
+
+impl fmt::Display for MediaLeg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{:?} {}", self.carrier, self.codec))
+    }
+}
+
+/// Dialled for the echo of [`Options::legs`]`[leg]`.
+pub(crate) fn echo_number(leg: usize) -> String {
+    format!("7{leg:02}")
+}
+
+/// Dialled for the bot `reception` on [`Options::legs`]`[leg]`.
+pub(crate) fn reception_number(leg: usize) -> String {
+    format!("8{leg:02}")
+}
+
+/// Dialled for what the dialplan connects by `AudioSocket()` alone: an echo, the bot `reception`, and a UUID that nobody
+/// routed.
+pub(crate) const PLAIN_ECHO: &str = "600";
+pub(crate) const PLAIN_RECEPTION: &str = "601";
+pub(crate) const PLAIN_UNKNOWN: &str = "602";
+
+/// A line test, which the numbers of [`echo_number`] reach.
+const ECHO_BOT: &str = "[bots.echo]\necho = true\n\n[[routes]]\nnumber = \"echo\"\nbot = \"echo\"\n";
+
+const ECHO_UUID: &str = "6f0b6a52-1a3c-4c11-9d5e-0a35c1a2b001";
+const RECEPTION_UUID: &str = "6f0b6a52-1a3c-4c11-9d5e-0a35c1a2b002";
+const UNKNOWN_UUID: &str = "6f0b6a52-1a3c-4c11-9d5e-0a35c1a2b003";
+
+/// What Asterisk logs in with when it opens a WebSocket to the server.
+const WEBSOCKET_PASSWORD: &str = "a word for this test only";
+
 /// What a test may want differently.
 pub(crate) struct Options {
+    /// The Asterisk.
+    pub(crate) release: DebianRelease,
+    /// How audio travels; not empty. Every number reaches the first; see [`echo_number`] and [`reception_number`].
+    pub(crate) legs: Vec<MediaLeg>,
+    /// Runs beside other tests, because it measures nothing that they would disturb.
+    pub(crate) beside_others: bool,
     /// Lines for `[media]`.
     pub(crate) media: &'static str,
     /// Engines and the bot `reception`.
@@ -57,7 +130,18 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { media: "", bot: LOCAL_BOT.to_owned(), number: "*", site_dialplan: "", flow: String::new() }
+        let release = DebianRelease::Sid;
+        let legs = vec![MediaLeg::new(Carrier::Rtp, "ulaw")];
+        Self {
+            release,
+            legs,
+            beside_others: false,
+            media: "",
+            bot: LOCAL_BOT.to_owned(),
+            number: "*",
+            site_dialplan: "",
+            flow: String::new(),
+        }
     }
 }
 
@@ -65,7 +149,24 @@ pub(crate) struct Rig {
     pub(crate) asterisk: LocalAsterisk,
     server: Option<Process>,
     folder: TempDir,
-    _turn: MutexGuard<'static, ()>,
+    ports: Ports,
+    _turn: Option<MutexGuard<'static, ()>>,
+}
+
+/// What the server listens on.
+#[derive(Clone, Copy)]
+pub(crate) struct Ports {
+    pub(crate) rtp: u16,
+    pub(crate) audiosocket: u16,
+    pub(crate) websocket: u16,
+}
+
+impl Ports {
+    fn free() -> Self {
+        let (rtp, audiosocket) = (free_port(), free_tcp_port());
+        let websocket = std::iter::repeat_with(free_tcp_port).find(|port| *port != audiosocket);
+        Self { rtp, audiosocket, websocket: websocket.expect("an endless iterator") }
+    }
 }
 
 /// A child process with its output in a file; killed when dropped.
@@ -84,34 +185,58 @@ impl Rig {
 
     /// An Asterisk, and the configuration of a server.
     pub(crate) async fn without_server(options: Options) -> Self {
-        let turn = TURN.lock().await;
+        let turn = if options.beside_others { None } else { Some(TURN.lock().await) };
+        let ports = Ports::free();
+        let settings = LocalAsteriskSettings::of(options.release);
         let settings = LocalAsteriskSettings {
-            site_dialplan: options.site_dialplan.to_owned(),
-            ..LocalAsteriskSettings::default()
+            site_dialplan: site_dialplan(&options, &settings.app, ports),
+            websocket_clients: format!(
+                "[arioso]\ntype = websocket_client\nconnection_type = per_call_config\n\
+                 uri = ws://127.0.0.1:{}/media\nprotocols = media\nusername = asterisk\n\
+                 password = {WEBSOCKET_PASSWORD}\nconnection_timeout = 2000\n",
+                ports.websocket
+            ),
+            ..settings
         };
         let asterisk = LocalAsterisk::start(settings).await.expect("an Asterisk of our own");
         let folder = TempDir::new().expect("a temporary folder");
-        let rig = Self { asterisk, server: None, folder, _turn: turn };
+        let rig = Self { asterisk, server: None, folder, ports, _turn: turn };
         rig.configure(&options, &rig.asterisk.ari_password_file().display().to_string());
         rig
     }
 
     /// Writes the configuration.
     pub(crate) fn configure(&self, options: &Options, password_file: &str) {
-        let port = free_port();
-        let text = format!(
-            r#"
+        let Ports { rtp, audiosocket, websocket } = self.ports;
+        let mut text = String::new();
+        for (index, leg) in options.legs.iter().enumerate() {
+            let (url, user) = (self.asterisk.ari_url(), self.asterisk.ari_user());
+            let (app, leg, dead_man) = (app(self.asterisk.app(), index), leg.configuration(), DEAD_MAN.as_secs());
+            // Writing to a String does not fail.
+            let _ = write!(
+                text,
+                r#"
 [[asterisk]]
-name = "pbx"
+name = "pbx{index}"
 url = "{url}"
 username = "{user}"
 password_file = "{password_file}"
 app = "{app}"
-transport = "rtp"
+{leg}
 dead_man = "{dead_man}s"
-
+"#
+            );
+        }
+        let Options { media, bot, number, .. } = options;
+        let _ = write!(
+            text,
+            r#"
 [media]
-ports = "{port}-{port}"
+ports = "{rtp}-{rtp}"
+audiosocket_port = {audiosocket}
+websocket_port = {websocket}
+websocket_username = "asterisk"
+websocket_password_file = "websocket.password"
 {media}
 
 {bot}
@@ -119,15 +244,16 @@ ports = "{port}-{port}"
 [[routes]]
 number = "{number}"
 bot = "reception"
-"#,
-            url = self.asterisk.ari_url(),
-            user = self.asterisk.ari_user(),
-            app = self.asterisk.app(),
-            dead_man = DEAD_MAN.as_secs(),
-            media = options.media,
-            bot = options.bot,
-            number = options.number,
+
+{ECHO_BOT}
+"#
         );
+        if options.legs.iter().any(|leg| leg.carrier == Carrier::AudioSocket) {
+            for (uuid, bot) in [(ECHO_UUID, "echo"), (RECEPTION_UUID, "reception")] {
+                let _ = write!(text, "[[routes]]\naudiosocket = \"{uuid}\"\nbot = \"{bot}\"\n\n");
+            }
+        }
+        fs::write(self.config().with_file_name("websocket.password"), WEBSOCKET_PASSWORD).expect("written");
         fs::write(self.config(), text).expect("the configuration can be written");
         fs::write(self.config().with_file_name("flow.toml"), &options.flow).expect("the flow can be written");
     }
@@ -142,6 +268,10 @@ bot = "reception"
         let mut server = Process::start(self.folder.path(), "serve", &arguments);
         server.wait_for_log("calls can come in").await;
         self.server = Some(server);
+    }
+
+    pub(crate) fn ports(&self) -> Ports {
+        self.ports
     }
 
     pub(crate) fn server(&mut self) -> &mut Process {
@@ -209,6 +339,10 @@ impl Process {
         Self { child, log }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -254,16 +388,49 @@ impl Rig {
     }
 }
 
-/// A UDP port that is free now.
-pub(crate) fn free_port() -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    socket.local_addr().expect("a bound socket has an address").port()
+/// The application of leg `index`.
+fn app(first: &str, index: usize) -> String {
+    if index == 0 { first.to_owned() } else { format!("{first}-{index}") }
 }
 
-/// A TCP port that is free now.
+fn site_dialplan(options: &Options, first_app: &str, ports: Ports) -> String {
+    let mut lines = format!("{}\n", options.site_dialplan);
+    // Writing to a String does not fail.
+    for index in 0..options.legs.len() {
+        for (number, route) in [(echo_number(index), "echo"), (reception_number(index), "100")] {
+            let _ = write!(
+                lines,
+                "exten => {number},1,Stasis({},{route})\n same => n,GotoIf($[\"${{ARIOSO_REASON}}\" != \"\"]?arioso-fallback,returned,1)\n \
+                 same => n,Hangup(16)\n",
+                app(first_app, index)
+            );
+        }
+    }
+    let plain = [(PLAIN_ECHO, ECHO_UUID), (PLAIN_RECEPTION, RECEPTION_UUID), (PLAIN_UNKNOWN, UNKNOWN_UUID)];
+    for (number, uuid) in plain {
+        let _ = write!(
+            lines,
+            "exten => {number},1,Answer()\n same => n,AudioSocket({uuid},127.0.0.1:{})\n same => n,Hangup(16)\n",
+            ports.audiosocket
+        );
+    }
+    lines
+}
+
+/// A UDP port that is free now, where neither Asterisk's audio nor the kernel takes one in the meantime.
+pub(crate) fn free_port() -> u16 {
+    free(|port| UdpSocket::bind(("127.0.0.1", port)).is_ok())
+}
+
+/// A TCP port that is free now, likewise.
 pub(crate) fn free_tcp_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
+    free(|port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok())
+}
+
+fn free(is_free: impl Fn(u16) -> bool) -> u16 {
+    const PORTS: std::ops::Range<u16> = 30_000..32_768;
+    let start = uuid::Uuid::new_v4().as_u128() as usize % PORTS.len();
+    PORTS.cycle().skip(start).take(PORTS.len()).find(|port| is_free(*port)).expect("a free port")
 }
 
 /// The words as another synthetic voice says them, 8 kHz.

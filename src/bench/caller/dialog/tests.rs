@@ -1,7 +1,7 @@
 //! A dialog against a server that is played by hand, in virtual time.
 
 use super::*;
-use crate::audio::g711::Law;
+use crate::bench::caller::CallerCodec;
 
 const SERVER: ([u8; 4], u16) = ([127, 0, 0, 1], 5060);
 const SDP: &str = "v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio 20004 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n";
@@ -14,7 +14,7 @@ struct Call {
 }
 
 fn media() -> RemoteMedia {
-    RemoteMedia { address: ([127, 0, 0, 1], 20_004).into(), law: Law::Mu, telephone_event: Some(101) }
+    RemoteMedia { address: ([127, 0, 0, 1], 20_004).into(), codec: CallerCodec::ULAW, telephone_event: Some(101) }
 }
 
 impl Call {
@@ -25,7 +25,11 @@ impl Call {
             number: "100".to_owned(),
             caller_number: "1000".to_owned(),
         };
-        let media = LocalMedia { address: ([127, 0, 0, 1], 40_002).into(), laws: vec![Law::Mu, Law::A], session: 1 };
+        let media = LocalMedia {
+            address: ([127, 0, 0, 1], 40_002).into(),
+            codecs: vec![CallerCodec::ULAW, CallerCodec::ALAW],
+            session: 1,
+        };
         let start = Instant::now();
         let mut dialog = Dialog::invite(parties, media, start);
         let invite = Message::parse(&dialog.poll_transmit().unwrap()).unwrap();
@@ -236,7 +240,7 @@ fn a_reinvite_is_answered_until_it_is_acknowledged() {
     call.ask(Method::Invite, 7, &moved, 100);
     let ok = call.next().unwrap();
     assert!(ok.body.contains("m=audio 40002 RTP/AVP 8 101\r\n"), "{}", ok.body);
-    let media = RemoteMedia { address: ([127, 0, 0, 1], 20_008).into(), law: Law::A, ..media() };
+    let media = RemoteMedia { address: ([127, 0, 0, 1], 20_008).into(), codec: CallerCodec::ALAW, ..media() };
     assert_eq!(call.dialog.poll_event(), Some(DialogEvent::MediaChanged(media)));
     assert_eq!(times(&call.pass(2_000)), [600, 1_600]);
     call.ask(Method::Ack, 7, "", 2_000);
