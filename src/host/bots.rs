@@ -1,6 +1,7 @@
 //! Bots as they answer calls: the configuration of each, joined with the engines that it names.
 
 use crate::audio::SampleRate;
+use crate::audio::g711::Law;
 use crate::call::{CallId, CallSettings};
 use crate::config::{BotName, Config, EngineKind, EngineName, GrpcEngine as GrpcConfig, LocalEngine};
 use crate::speech::failover::{Candidate, EngineSet};
@@ -137,11 +138,12 @@ impl Bot {
         &self.engines
     }
 
-    pub(super) fn session_start(&self, call: &CallId) -> SessionStart {
+    pub(super) fn session_start(&self, call: &CallId, law: Law) -> SessionStart {
         SessionStart {
             call: call.clone(),
             language: self.language.clone(),
             rate: RATE,
+            law: Some(law),
             greeting: self.settings.greeting.clone(),
         }
     }

@@ -160,7 +160,8 @@ async fn converse(
         }
     };
     let (engine_sender, engine_inputs) = mpsc::channel(ENGINE_INPUTS);
-    let engines = CallEngines::open(arrival.bot.engines(), arrival.bot.session_start(&arrival.call), engine_sender);
+    let engines =
+        CallEngines::open(arrival.bot.engines(), arrival.bot.session_start(&arrival.call, context.law), engine_sender);
     context.pump.add(media.key(), engines.audio_sender()).await;
 
     let live = LiveCall { context, arrival, events, outputs, engine_inputs, media: &media, engines: &engines, observe };

@@ -84,6 +84,7 @@ mod tests {
             call: CallId::new("call-1").unwrap(),
             language: "en-US".to_owned(),
             rate: SampleRate::HZ_8000,
+            law: None,
             greeting: None,
         }
     }

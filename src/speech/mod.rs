@@ -4,6 +4,7 @@
 //! A session is a pair of bounded channels: requests in, events out. Opening one is quick or fails within
 //! limits of the adapter's own. The end of the event channel means that the session is over; an `Err` in it says why it broke.
 
+mod codec;
 pub mod failover;
 pub mod flow_dialog;
 pub mod grpc;
@@ -18,6 +19,7 @@ mod token;
 pub use token::BearerToken;
 
 use crate::audio::SampleRate;
+use crate::audio::g711::Law;
 use crate::call::{
     CallId, DialogCommand, DialogEvent, RecognizerCommand, RecognizerEvent, SynthesizerCommand, SynthesizerEvent,
 };
@@ -35,6 +37,9 @@ pub struct SessionStart {
     pub language: String,
     /// Rate of the audio that will be sent or is wanted. Always [`SampleRate::HZ_8000`] or higher, LINEAR16.
     pub rate: SampleRate,
+    /// The companding law of the caller's leg, where it has one: every sample that came over the wire is then one of its 256
+    /// values.
+    pub law: Option<Law>,
     /// Text of the greeting that the caller hears without the dialogue being asked; for the dialogue's history.
     pub greeting: Option<String>,
 }

@@ -17,6 +17,7 @@ pub(crate) fn start() -> SessionStart {
         call: CallId::new("call-1").expect("a valid id"),
         language: "en-US".into(),
         rate: SampleRate::HZ_8000,
+        law: None,
         greeting: Some("Hello.".into()),
     }
 }

@@ -75,6 +75,7 @@ impl Contract for Conversation {
             language: start.language_code,
             // A dialogue has no audio.
             rate: SampleRate::HZ_8000,
+            law: None,
             greeting: (!start.greeting.is_empty()).then_some(start.greeting),
         })
     }

@@ -70,6 +70,7 @@ impl Contract for Recognition {
             call: session::call_id(start.call)?,
             language: start.language_codes.into_iter().next().unwrap_or_default(),
             rate: session::rate(start.format)?,
+            law: None,
             greeting: None,
         })
     }

@@ -67,6 +67,7 @@ impl Contract for Synthesis {
             call: session::call_id(start.call)?,
             language: start.language_code,
             rate: session::rate(start.format)?,
+            law: None,
             greeting: None,
         })
     }
