@@ -2,9 +2,11 @@
 
 mod codec;
 pub mod g711;
+mod pcm_format;
 mod resample;
 
 pub use codec::{ByteOrder, Codec};
+pub use pcm_format::PcmFormat;
 pub use resample::Resampler;
 
 use std::time::Duration;
@@ -41,6 +43,11 @@ impl SampleRate {
     /// Samples in one frame of [`FRAME_TIME`].
     pub const fn frame_samples(self) -> usize {
         (self.0 / 50) as usize
+    }
+
+    /// The position at `to` of a position at this rate: exact, or of the sample that is being heard there.
+    pub const fn position_at(self, to: Self, position: i64) -> i64 {
+        (position as i128 * to.0 as i128).div_euclid(self.0 as i128) as i64
     }
 
     /// How many whole samples fit in `time`.

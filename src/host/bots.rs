@@ -183,7 +183,8 @@ fn offer_grpc(name: &EngineName, grpc: &GrpcConfig) -> Result<Offered, BotsError
         }
         None => TlsRoots::System,
     };
-    let settings = GrpcSettings { token, roots, ..GrpcSettings::new(name.as_str(), grpc.url.as_str()) };
+    let settings =
+        GrpcSettings { token, roots, audio: grpc.audio, ..GrpcSettings::new(name.as_str(), grpc.url.as_str()) };
     let engine = GrpcEngine::new(settings).map_err(|cause| BotsError::Engine { engine: engine(), cause })?;
     let engine = Arc::new(engine);
     Ok(Offered {

@@ -118,6 +118,7 @@ impl Stream {
     fn forget(&mut self) {
         let end = self.ring.end();
         let begun = self.unfinished.iter().find_map(begin_of).unwrap_or(end);
+        let begun = begun - begun.rem_euclid(self.rate.frame_samples() as i64);
         let wanted = begun.min(self.sent).min(end - self.rate.samples_in(RECENT));
         let kept = wanted.max(end - self.rate.samples_in(KEPT));
         self.dropped += self.ring.count(self.sent..kept);
@@ -140,10 +141,10 @@ impl Stream {
     fn next(&self) -> Next {
         let audio = self.ring.first_from(self.sent);
         let Some(command) = self.waiting.front() else {
-            return audio.map_or(Next::Nothing, |_| Next::Audio { limit: i64::MAX });
+            return audio.map_or(Next::Nothing, |_| Next::Audio);
         };
         match position_of(command) {
-            Some(limit) if audio.is_some_and(|position| position < limit) => Next::Audio { limit },
+            Some(limit) if audio.is_some_and(|position| position < limit) => Next::Audio,
             // The end of an utterance waits for its audio. With another command behind it, that was lost on the way.
             Some(position) if position > self.ring.end() && self.waiting.len() == 1 => Next::Nothing,
             _ => Next::Command,
@@ -152,8 +153,8 @@ impl Stream {
 
     fn send_next(&mut self, permit: mpsc::Permit<'_, RecognizerRequest>) {
         match self.next() {
-            Next::Audio { limit } => {
-                if let Some((start_sample, pcm)) = self.ring.read(self.sent, limit, self.rate.frame_samples()) {
+            Next::Audio => {
+                if let Some((start_sample, pcm)) = self.ring.frame(self.sent) {
                     self.sent = start_sample + pcm.len() as i64;
                     permit.send(RecognizerRequest::Audio { start_sample, pcm });
                 }
@@ -189,7 +190,9 @@ impl Stream {
     fn rewind(&mut self) {
         self.waiting = self.unfinished.clone().into();
         let recent = self.ring.end() - self.rate.samples_in(RECENT);
-        self.sent = self.unfinished.iter().find_map(begin_of).unwrap_or(recent);
+        let first = self.unfinished.iter().find_map(begin_of).unwrap_or(recent);
+        // Whole frames, as they came.
+        self.sent = first - first.rem_euclid(self.rate.frame_samples() as i64);
     }
 }
 
@@ -197,10 +200,7 @@ impl Stream {
 enum Next {
     Nothing,
     Command,
-    /// As much as lies before this position.
-    Audio {
-        limit: i64,
-    },
+    Audio,
 }
 
 /// The sample before which all audio comes first; `None` if there is no such.

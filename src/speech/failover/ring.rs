@@ -6,10 +6,9 @@ use crate::audio::g711::Law;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// The ring grows in steps of so much and not by doubling: memory is counted in calls.
-const STEP: Duration = Duration::from_millis(500);
+/// The ring grows in steps of half a second and not by doubling: memory is counted in calls.
+const STEP_FRAMES: usize = 25;
 
 /// Audio by its position: samples since the call began. Where none came there is a gap.
 #[derive(Debug)]
@@ -19,7 +18,8 @@ pub(super) struct Ring {
     spans: VecDeque<Range<i64>>,
     /// Position behind the last sample that came.
     end: i64,
-    step: usize,
+    /// Samples of 20 ms.
+    frame: usize,
 }
 
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Ring {
             Some(law) => Samples::G711(law, VecDeque::new()),
             None => Samples::Linear16(VecDeque::new()),
         };
-        Self { samples, spans: VecDeque::new(), end: 0, step: rate.samples_in(STEP) as usize }
+        Self { samples, spans: VecDeque::new(), end: 0, frame: rate.frame_samples() }
     }
 
     /// Position behind the last sample.
@@ -59,11 +59,11 @@ impl Ring {
         }
         match &mut self.samples {
             Samples::Linear16(samples) => {
-                make_room(samples, pcm.len(), self.step);
+                make_room(samples, pcm.len(), self.frame * STEP_FRAMES);
                 samples.extend(pcm);
             }
             Samples::G711(law, codes) => {
-                make_room(codes, pcm.len(), self.step);
+                make_room(codes, pcm.len(), self.frame * STEP_FRAMES);
                 let mut piece = [0; 160];
                 for pcm in pcm.chunks(piece.len()) {
                     let piece = &mut piece[..pcm.len()];
@@ -87,8 +87,8 @@ impl Ring {
             self.spans.pop_front();
         }
         match &mut self.samples {
-            Samples::Linear16(samples) => forget(samples, count, self.step),
-            Samples::G711(_, codes) => forget(codes, count, self.step),
+            Samples::Linear16(samples) => forget(samples, count, self.frame * STEP_FRAMES),
+            Samples::G711(_, codes) => forget(codes, count, self.frame * STEP_FRAMES),
         }
     }
 
@@ -103,14 +103,15 @@ impl Ring {
         self.spans.iter().map(within).sum::<i64>().unsigned_abs()
     }
 
-    /// The first samples from `position` on that lie behind each other, up to `longest` and to `limit`, with their own
-    /// position. `None` if there is none before the limit.
-    pub(super) fn read(&self, position: i64, limit: i64, longest: usize) -> Option<(i64, Arc<[i16]>)> {
+    /// The first frame from `position` on, with its own position: what is there up to the next multiple of 20 ms, as it came.
+    /// `None` if there is none.
+    pub(super) fn frame(&self, position: i64) -> Option<(i64, Arc<[i16]>)> {
         let mut index = 0;
         for span in &self.spans {
             let start = span.start.max(position);
-            let end = span.end.min(limit).min(start + longest as i64);
-            if start < end {
+            if start < span.end {
+                let frame = self.frame as i64;
+                let end = span.end.min(start - start.rem_euclid(frame) + frame);
                 let first = index + (start - span.start) as usize;
                 return Some((start, self.samples(first..first + (end - start) as usize)));
             }
@@ -170,16 +171,23 @@ mod tests {
         ring.push(15, &[4, 5]);
         ring.push(17, &[6]);
         assert_eq!((ring.first_from(0), ring.end()), (Some(10), 18));
-        assert_eq!(ring.read(0, 100, 100), Some((10, [1, 2, 3].into())));
-        assert_eq!(ring.read(11, 100, 1), Some((11, [2].into())));
-        assert_eq!(ring.read(13, 100, 100), Some((15, [4, 5, 6].into())));
-        assert_eq!(ring.read(13, 17, 100), Some((15, [4, 5].into())));
-        assert_eq!(ring.read(13, 15, 100), None);
+        assert_eq!(ring.frame(0), Some((10, [1, 2, 3].into())));
+        assert_eq!(ring.frame(12), Some((12, [3].into())));
+        assert_eq!(ring.frame(13), Some((15, [4, 5, 6].into())));
+        assert_eq!(ring.first_from(13), Some(15));
         assert_eq!(ring.count(12..16), 2);
         ring.forget_before(16);
-        assert_eq!(ring.read(0, 100, 100), Some((16, [5, 6].into())));
+        assert_eq!(ring.frame(0), Some((16, [5, 6].into())));
         ring.forget_before(100);
-        assert_eq!((ring.first_from(0), ring.end(), ring.read(0, 100, 100)), (None, 18, None));
+        assert_eq!((ring.first_from(0), ring.end(), ring.frame(0)), (None, 18, None));
+    }
+
+    #[test]
+    fn frames_come_as_they_came_and_no_longer() {
+        let mut ring = ring();
+        ring.push(0, &[1; 480]);
+        let starts: Vec<_> = [0, 100, 160, 479].map(|at| ring.frame(at).map(|(start, pcm)| (start, pcm.len()))).into();
+        assert_eq!(starts, [Some((0, 160)), Some((100, 60)), Some((160, 160)), Some((479, 1))]);
     }
 
     #[test]
@@ -188,7 +196,7 @@ mod tests {
         ring.push(0, &[1, 2, 3]);
         ring.push(1, &[9, 9, 4]);
         ring.push(0, &[9]);
-        assert_eq!(ring.read(0, 100, 100), Some((0, [1, 2, 3, 4].into())));
+        assert_eq!(ring.frame(0), Some((0, [1, 2, 3, 4].into())));
     }
 
     #[test]
@@ -199,7 +207,8 @@ mod tests {
             law.decode(&codes, &mut pcm);
             let mut ring = Ring::new(SampleRate::HZ_8000, Some(law));
             ring.push(0, &pcm);
-            assert_eq!(ring.read(0, 256, 256), Some((0, pcm.into())), "{law:?}");
+            let (first, second) = (ring.frame(0).unwrap().1, ring.frame(160).unwrap().1);
+            assert_eq!([first, second].concat(), pcm, "{law:?}");
         }
     }
 
@@ -236,7 +245,7 @@ mod tests {
                 plain.retain(|(position, _)| *position >= ring.end() - kept);
                 let mut read = Vec::new();
                 let mut position = 0;
-                while let Some((start, pcm)) = ring.read(position, i64::MAX, 100) {
+                while let Some((start, pcm)) = ring.frame(position) {
                     read.extend(pcm.iter().enumerate().map(|(index, sample)| (start + index as i64, *sample)));
                     position = start + pcm.len() as i64;
                 }

@@ -69,7 +69,7 @@ impl Contract for Conversation {
         }
     }
 
-    fn session_start(&self, start: DialogStart) -> Result<SessionStart, Status> {
+    fn session_start(&mut self, start: DialogStart) -> Result<SessionStart, Status> {
         Ok(SessionStart {
             call: session::call_id(start.call)?,
             language: start.language_code,
@@ -80,7 +80,7 @@ impl Contract for Conversation {
         })
     }
 
-    fn started(_: &SessionStart) -> ExchangeResponse {
+    fn started(&self) -> ExchangeResponse {
         response(exchange_response::Payload::Started(session::started(None, &[])))
     }
 

@@ -97,7 +97,7 @@ fn call() -> Option<CallContext> {
 fn recognition_start() -> RecognitionStart {
     RecognitionStart {
         call: call(),
-        format: Some(proto::linear16(crate::audio::SampleRate::HZ_8000)),
+        format: Some(proto::audio_format(crate::audio::PcmFormat::MANDATORY)),
         language_codes: vec!["en-US".into()],
         endpointing: Some(recognition_start::Endpointing::Client(ClientEndpointing {})),
         ..RecognitionStart::default()
