@@ -14,7 +14,7 @@ use arioso::speech::failover::{CallEngines, Candidate, EngineSet};
 use arioso::speech::grpc::{GrpcEngine, GrpcSettings};
 use arioso::speech::server::{EngineServer, ListenSettings, ServedEngines};
 use arioso::speech::{
-    Dialog, EngineError, Recognizer, RecognizerRequest, RecognizerSession, Session, SessionStart, Synthesizer,
+    Dialog, EngineError, Recognizer, RecognizerRequest, RecognizerSession, Session, SessionStart, Synthesizer, queue,
 };
 use async_trait::async_trait;
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -200,8 +200,8 @@ struct Silent(Arc<Mutex<Vec<u32>>>);
 fn listen<Request: Send + 'static, Event: Send + 'static>(
     mut each: impl FnMut(Request) + Send + 'static,
 ) -> Session<Request, Event> {
-    let (requests, mut incoming) = mpsc::channel(64);
-    let (quiet, events) = mpsc::channel(1);
+    let (requests, mut incoming) = queue::bounded(64);
+    let (quiet, events) = queue::bounded(1);
     tokio::spawn(async move {
         while let Some(request) = incoming.recv().await {
             each(request);

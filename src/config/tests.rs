@@ -451,7 +451,7 @@ fn a_certificate_for_an_address_without_encryption() {
 fn audio_that_no_engine_is_given() {
     let with =
         |audio: &str| format!("[engines.lab]\nkind = \"grpc\"\nurl = \"http://127.0.0.1:1\"\naudio = \"{audio}\"\n");
-    assert_snapshot!(errors(&with("opus/48000")), @"");
+    assert_snapshot!(errors(&with("opus/48000")), @r#"arioso.toml:4:9: engines.lab.audio: "opus/48000" is none of the possible values; write "auto" or "linear16/8000" or "linear16/16000" or "linear16/24000" or "linear16/48000" or "mulaw/8000" or "alaw/8000""#);
     assert!(parse(&with("auto")).is_ok());
 }
 

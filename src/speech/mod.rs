@@ -1,8 +1,8 @@
 //! Speech engines: one trait a service, and what implements it (engines over gRPC, engines in this process), with
 //! fail-over outside the adapters. The protobuf types stop here.
 //!
-//! A session is a pair of bounded channels: requests in, events out. Opening one is quick or fails within
-//! limits of the adapter's own. The end of the event channel means that the session is over; an `Err` in it says why it broke.
+//! A session is a pair of bounded queues: requests in, events out. Opening one is quick or fails within
+//! limits of the adapter's own. The end of the event queue means that the session is over; an `Err` in it says why it broke.
 
 mod codec;
 pub mod failover;
@@ -10,6 +10,7 @@ pub mod flow_dialog;
 pub mod grpc;
 pub mod local;
 mod proto;
+pub mod queue;
 #[cfg(test)]
 mod scripted;
 pub mod server;
@@ -26,7 +27,6 @@ use crate::call::{
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
 
 /// What every session is told first.
 #[derive(Clone, Debug)]
@@ -61,10 +61,10 @@ pub enum RecognizerRequest {
 /// One open session of an engine. Dropping `requests` asks for a polite end (`finish`), dropping both is an abort.
 #[derive(Debug)]
 pub struct Session<Request, Event> {
-    /// To the engine. Bounded: a full channel means that the engine does not keep up.
-    pub requests: mpsc::Sender<Request>,
+    /// To the engine. Bounded: a full queue means that the engine does not keep up.
+    pub requests: queue::Sender<Request>,
     /// From the engine. Bounded: the engine is not read while this is full.
-    pub events: mpsc::Receiver<Result<Event, EngineError>>,
+    pub events: queue::Receiver<Result<Event, EngineError>>,
 }
 
 /// A recogniser's session.

@@ -3,9 +3,10 @@
 use super::Candidate;
 use super::service::EngineService;
 use crate::call::Input;
+use crate::speech::queue::{self, NoRoom};
 use crate::speech::{EngineError, Session, SessionStart};
 use std::time::Duration;
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
@@ -34,7 +35,7 @@ struct Line<S: EngineService> {
     service: S,
     candidates: Vec<Candidate<S::Engine>>,
     start: SessionStart,
-    work: mpsc::Receiver<Work<S::Command>>,
+    work: queue::Receiver<Work<S::Command>>,
     inputs: mpsc::Sender<Input>,
     /// Candidates that have failed since an engine last said something.
     failed: Vec<usize>,
@@ -66,7 +67,7 @@ pub(super) async fn run<S: EngineService>(
     service: S,
     candidates: Vec<Candidate<S::Engine>>,
     start: SessionStart,
-    work: mpsc::Receiver<Work<S::Command>>,
+    work: queue::Receiver<Work<S::Command>>,
     inputs: mpsc::Sender<Input>,
 ) {
     let line = Line::<S> {
@@ -191,8 +192,8 @@ impl<S: EngineService> Line<S> {
         while self.service.has_next() {
             let permit = match requests.try_reserve() {
                 Ok(permit) => Ok(permit),
-                Err(TrySendError::Closed(())) => Err(EngineError::Closed),
-                Err(TrySendError::Full(())) => match timeout(REQUEST_LIMIT, requests.reserve()).await {
+                Err(NoRoom::Closed) => Err(EngineError::Closed),
+                Err(NoRoom::Full) => match timeout(REQUEST_LIMIT, requests.reserve()).await {
                     Ok(permit) => permit.map_err(|_| EngineError::Closed),
                     Err(_) => Err(EngineError::Overdue { step: "room for a request", limit: REQUEST_LIMIT }),
                 },

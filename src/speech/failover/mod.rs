@@ -19,7 +19,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-use super::{Dialog, Recognizer, SessionStart, Synthesizer};
+use super::{Dialog, Recognizer, SessionStart, Synthesizer, queue};
 use crate::call::{CallId, DialogCommand, Input, RecognizerCommand, Service, SynthesizerCommand};
 use breaker::Breaker;
 use line::Work;
@@ -75,9 +75,9 @@ pub struct EngineSet {
 /// The engines of one call.
 #[derive(Debug)]
 pub struct CallEngines {
-    recognition: mpsc::Sender<Work<RecognizerCommand>>,
-    synthesis: mpsc::Sender<Work<SynthesizerCommand>>,
-    dialog: mpsc::Sender<Work<DialogCommand>>,
+    recognition: queue::Sender<Work<RecognizerCommand>>,
+    synthesis: queue::Sender<Work<SynthesizerCommand>>,
+    dialog: queue::Sender<Work<DialogCommand>>,
     audio: Arc<CallerAudio>,
     call: CallId,
     lines: TaskTracker,
@@ -169,13 +169,13 @@ fn open_line<S: EngineService>(
     start: &SessionStart,
     inputs: &mpsc::Sender<Input>,
     lines: &TaskTracker,
-) -> mpsc::Sender<Work<S::Command>> {
-    let (sender, work) = mpsc::channel(QUEUE);
+) -> queue::Sender<Work<S::Command>> {
+    let (sender, work) = queue::bounded(QUEUE);
     lines.spawn(line::run(service, candidates.to_vec(), start.clone(), work, inputs.clone()));
     sender
 }
 
-async fn give<T>(line: &mpsc::Sender<Work<T>>, work: Work<T>) {
+async fn give<T>(line: &queue::Sender<Work<T>>, work: Work<T>) {
     // A line ends only after its senders, so the error cannot occur while the call lives.
     let _ = line.send(work).await;
 }

@@ -8,11 +8,12 @@ use super::ring::Ring;
 use super::service::EngineService;
 use crate::audio::SampleRate;
 use crate::call::{Input, RecognizerCommand, RecognizerEvent, Service, UtteranceIndex};
+use crate::speech::queue::{self, NoRoom};
 use crate::speech::{EngineError, Recognizer, RecognizerRequest, RecognizerSession, SessionStart};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
 /// Audio that is kept at most, for a session that is being opened and for the next one. Beyond it the oldest is forgotten, and
 /// counted as dropped if the session has not had it.
@@ -34,7 +35,7 @@ struct Stream {
     ring: Ring,
     rate: SampleRate,
     /// The session in use.
-    session: Option<mpsc::Sender<RecognizerRequest>>,
+    session: Option<queue::Sender<RecognizerRequest>>,
     /// Position up to which it has the audio.
     sent: i64,
     /// Commands that it has not got, in order.
@@ -103,9 +104,9 @@ impl Stream {
                         self.sent = self.ring.end();
                         Progress::UpToDate
                     }
-                    Err(mpsc::error::TrySendError::Full(_)) => Progress::Behind,
+                    Err(NoRoom::Full) => Progress::Behind,
                     // Its end is in its events, which the line reads.
-                    Err(mpsc::error::TrySendError::Closed(_)) => Progress::UpToDate,
+                    Err(NoRoom::Closed) => Progress::UpToDate,
                 }
             }
             Some(_) => self.send_what_fits(),
@@ -130,8 +131,8 @@ impl Stream {
         while self.next() != Next::Nothing {
             match session.try_reserve() {
                 Ok(permit) => self.send_next(permit),
-                Err(mpsc::error::TrySendError::Full(())) => return Progress::Behind,
-                Err(mpsc::error::TrySendError::Closed(())) => break,
+                Err(NoRoom::Full) => return Progress::Behind,
+                Err(NoRoom::Closed) => break,
             }
         }
         Progress::UpToDate
@@ -151,7 +152,7 @@ impl Stream {
         }
     }
 
-    fn send_next(&mut self, permit: mpsc::Permit<'_, RecognizerRequest>) {
+    fn send_next(&mut self, permit: queue::Permit<'_, RecognizerRequest>) {
         match self.next() {
             Next::Audio => {
                 if let Some((start_sample, pcm)) = self.ring.frame(self.sent) {
@@ -265,7 +266,7 @@ impl EngineService for RecognitionService {
         }
     }
 
-    fn attach(&mut self, session: &mpsc::Sender<RecognizerRequest>, switched: bool) {
+    fn attach(&mut self, session: &queue::Sender<RecognizerRequest>, switched: bool) {
         let mut stream = self.0.lock();
         if switched {
             stream.rewind();
@@ -288,7 +289,7 @@ impl EngineService for RecognitionService {
         self.0.lock().next() != Next::Nothing
     }
 
-    fn send_next(&mut self, permit: mpsc::Permit<'_, RecognizerRequest>) {
+    fn send_next(&mut self, permit: queue::Permit<'_, RecognizerRequest>) {
         self.0.lock().send_next(permit);
     }
 

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The ring grows in steps of half a second and not by doubling: memory is counted in calls.
-const STEP_FRAMES: usize = 25;
+/// The ring grows in steps of 200 ms and not by doubling: memory is counted in calls.
+const STEP_FRAMES: usize = 10;
 
 /// Audio by its position: samples since the call began. Where none came there is a gap.
 #[derive(Debug)]
@@ -218,13 +218,13 @@ mod tests {
         for frame in 0..500 {
             ring.push(frame * 160, &[0; 160]);
         }
-        assert!((80_000..=84_000).contains(&ring.capacity()), "{}", ring.capacity());
+        assert!((80_000..=81_600).contains(&ring.capacity()), "{}", ring.capacity());
         ring.forget_before(ring.end() - 8_000);
-        assert!(ring.capacity() <= 12_000, "{}", ring.capacity());
+        assert!(ring.capacity() <= 9_600, "{}", ring.capacity());
         for frame in 500..1_000 {
             ring.push(frame * 160, &[0; 160]);
             ring.forget_before(ring.end() - 8_000);
-            assert!(ring.capacity() <= 12_160, "{}", ring.capacity());
+            assert!(ring.capacity() <= 11_200, "{}", ring.capacity());
         }
     }
 

@@ -1,10 +1,9 @@
 //! What differs between the three services: how a session is opened, and what a new engine must be given to go on.
 
 use crate::call::{DialogCommand, DialogEvent, Input, Service, SynthesizerCommand, SynthesizerEvent};
-use crate::speech::{Dialog, EngineError, Session, SessionStart, Synthesizer};
+use crate::speech::{Dialog, EngineError, Session, SessionStart, Synthesizer, queue};
 use std::collections::VecDeque;
 use std::future::pending;
-use tokio::sync::mpsc;
 
 /// One of the three services, as a line needs it.
 pub(super) trait EngineService: Send + 'static {
@@ -42,7 +41,7 @@ pub(super) trait EngineService: Send + 'static {
 
     /// From now on requests go to this session. If it is not the one that the call counts on (`switched`), they begin with
     /// what it needs to stand where that one stood.
-    fn attach(&mut self, session: &mpsc::Sender<Self::Request>, switched: bool);
+    fn attach(&mut self, session: &queue::Sender<Self::Request>, switched: bool);
 
     /// The session is over: nothing of it is kept.
     fn detach(&mut self) {}
@@ -54,7 +53,7 @@ pub(super) trait EngineService: Send + 'static {
     fn has_next(&self) -> bool;
 
     /// Sends what comes next, if there is still something.
-    fn send_next(&mut self, permit: mpsc::Permit<'_, Self::Request>);
+    fn send_next(&mut self, permit: queue::Permit<'_, Self::Request>);
 
     /// Returns when something has come by another way than the line, for which the session had no room.
     fn behind(&self) -> impl Future<Output = ()> + Send {
@@ -104,7 +103,7 @@ macro_rules! commands_in_order {
                 self.0.clear();
             }
 
-            fn attach(&mut self, _: &mpsc::Sender<$command>, switched: bool) {
+            fn attach(&mut self, _: &queue::Sender<$command>, switched: bool) {
                 if switched {
                     // The call gives them again.
                     self.0.clear();
@@ -115,7 +114,7 @@ macro_rules! commands_in_order {
                 !self.0.is_empty()
             }
 
-            fn send_next(&mut self, permit: mpsc::Permit<'_, $command>) {
+            fn send_next(&mut self, permit: queue::Permit<'_, $command>) {
                 if let Some(command) = self.0.pop_front() {
                     permit.send(command);
                 }

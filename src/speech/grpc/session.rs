@@ -3,7 +3,7 @@
 
 use super::channel::Lease;
 use crate::speech::proto::{Started, Warning};
-use crate::speech::{EngineError, Session};
+use crate::speech::{EngineError, Session, queue};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
@@ -152,15 +151,15 @@ where
     Answer: Future<Output = Result<Response<Streaming<C::Response>>, Status>>,
 {
     let Opening { lease, metadata, limit, began, address } = opening;
-    let (commands, commands_out) = mpsc::channel(COMMANDS);
-    let (events, events_in) = mpsc::channel(EVENTS);
+    let (commands, commands_out) = queue::bounded(COMMANDS);
+    let (events, events_in) = queue::bounded(EVENTS);
     let finished = Arc::new(AtomicBool::new(false));
     let outgoing = Outgoing {
         // Queued before the call is awaited: it does not return before the engine has answered, and some engines
         // answer only when `start` is there.
         start: Some(start),
         commands: commands_out,
-        owner: events.downgrade(),
+        owner: events.onlooker(),
         sender: contract.sender(),
         finished: finished.clone(),
     };
@@ -194,9 +193,9 @@ where
 /// The requests of one session. The connection takes them straight from the command channel: no task in between.
 pub(super) struct Outgoing<C: Contract> {
     start: Option<C::Request>,
-    commands: mpsc::Receiver<C::Command>,
+    commands: queue::Receiver<C::Command>,
     /// Alive and open as long as somebody wants the events.
-    owner: mpsc::WeakSender<Result<C::Event, EngineError>>,
+    owner: queue::Onlooker<Result<C::Event, EngineError>>,
     sender: C::Sender,
     finished: Arc<AtomicBool>,
 }
@@ -222,7 +221,7 @@ impl<C: Contract> Stream for Outgoing<C> {
                     request => Poll::Ready(request),
                 },
                 // Half-closing now would look like a polite end. The reader resets the stream.
-                Poll::Ready(None) if self.owner.upgrade().is_none_or(|owner| owner.is_closed()) => Poll::Pending,
+                Poll::Ready(None) if !self.owner.is_open() => Poll::Pending,
                 Poll::Ready(None) => {
                     self.finished.store(true, Ordering::Relaxed);
                     Poll::Ready(Some(C::finish()))
@@ -236,7 +235,7 @@ impl<C: Contract> Stream for Outgoing<C> {
 struct Reader<C: Contract> {
     contract: C,
     responses: Streaming<C::Response>,
-    events: mpsc::Sender<Result<C::Event, EngineError>>,
+    events: queue::Sender<Result<C::Event, EngineError>>,
     finished: Arc<AtomicBool>,
     address: String,
     // Fields are dropped in this order: the stream is reset before its place on the channel is given back.

@@ -6,7 +6,7 @@
 use crate::audio::PcmFormat;
 use crate::call::CallId;
 use crate::speech::proto::{AudioFormat, CallContext, Started, audio_format, format_name, pcm_format};
-use crate::speech::{EngineError, Session, SessionStart};
+use crate::speech::{EngineError, Session, SessionStart, queue};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::time::Duration;
@@ -203,7 +203,7 @@ where
 }
 
 /// Room for one command. Never done without a channel.
-async fn reserve<T>(commands: &Option<mpsc::Sender<T>>) -> Result<mpsc::Permit<'_, T>, mpsc::error::SendError<()>> {
+async fn reserve<T>(commands: &Option<queue::Sender<T>>) -> Result<queue::Permit<'_, T>, queue::Closed> {
     match commands {
         Some(commands) => commands.reserve().await,
         None => std::future::pending().await,

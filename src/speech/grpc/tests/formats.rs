@@ -123,6 +123,7 @@ async fn speech_of_every_rate_comes_at_the_rate_of_the_call_with_its_marks() {
             let half_there = i64::from(format.rate().hz() / 2);
             let played = SynthesizerCommand::Playback { reply, played_sample: half_there };
             assert_eq!(far.requests.recv().await, Some(played), "{what}");
+            assert_eq!(far.requests.recv().await, Some(SynthesizerCommand::Flush { reply }));
             // A second and a bit, in pieces of any length.
             let total = format.rate().hz() as usize + 37;
             let speech = tone(format.rate(), 0, total);
