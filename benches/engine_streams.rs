@@ -98,7 +98,7 @@ fn client(calls: usize) {
             dialogs: vec![Candidate::new("far", engine as Arc<dyn Dialog>)],
         };
         let open = |index: usize| {
-            let (inputs, events) = mpsc::channel(64);
+            let (inputs, events) = queue::bounded(64);
             (CallEngines::open(&set, start(index), inputs), events)
         };
         // The first call brings the connection and everything that is made once.

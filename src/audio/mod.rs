@@ -1,11 +1,20 @@
 //! Audio values: sample rates, frames, codecs. Samples are signed 16-bit linear PCM, one channel, everywhere inside.
 
 mod codec;
+mod decoder;
+mod encoder;
+mod frame_resample;
 pub mod g711;
+mod g722;
+mod linear16;
+mod opus;
 mod pcm_format;
 mod resample;
 
-pub use codec::{ByteOrder, Codec};
+pub use codec::{ByteOrder, Codec, CodecError};
+pub use decoder::Decoder;
+pub use encoder::Encoder;
+pub use frame_resample::FrameResampler;
 pub use pcm_format::PcmFormat;
 pub use resample::Resampler;
 
@@ -13,6 +22,15 @@ use std::time::Duration;
 
 /// The packet time of telephony: what one frame lasts.
 pub const FRAME_TIME: Duration = Duration::from_millis(20);
+
+/// Samples of the longest frame: [`FRAME_TIME`] at 48 kHz.
+pub const MAX_FRAME_SAMPLES: usize = SampleRate::HZ_48000.frame_samples();
+
+/// Bytes of the longest coded frame: LINEAR16 at 48 kHz.
+pub const MAX_FRAME_BYTES: usize = MAX_FRAME_SAMPLES * 2;
+
+/// Samples of the longest payload: 60 ms at 48 kHz, which is more than the 120 ms that an Opus packet can hold at 16 kHz.
+pub const MAX_PAYLOAD_SAMPLES: usize = 3 * MAX_FRAME_SAMPLES;
 
 /// Samples a second of one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

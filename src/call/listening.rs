@@ -46,8 +46,8 @@ impl Call {
         self.outputs.push_back(Output::CallerAudio { start_sample: self.position });
         self.position += self.settings.rate.frame_samples() as i64;
         let may_speak = self.may_speak();
-        let speech = match (caller, &mut self.detector) {
-            (CallerFrame::Audio(pcm), Some(detector)) if may_speak => detector.is_speech(pcm),
+        let speech = match caller {
+            CallerFrame::Audio(pcm) if may_speak => self.detector.is_speech(pcm),
             _ => false,
         };
         match self.segmenter.frame(speech) {

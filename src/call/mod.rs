@@ -144,7 +144,7 @@ pub struct Call {
     settings: CallSettings,
     phase: Phase,
     // the caller's side
-    detector: Option<Detector>,
+    detector: Detector,
     segmenter: Segmenter,
     /// Samples of caller audio so far.
     position: i64,
@@ -182,7 +182,7 @@ impl Call {
         };
         let mut call = Self {
             phase: Phase::Preparing,
-            detector: Detector::webrtc(settings.rate),
+            detector: Detector::new(settings.rate),
             segmenter: Segmenter::new(&segmenter, settings.rate),
             position: 0,
             open: None,
@@ -246,6 +246,12 @@ impl Call {
                 self.playout.frame(out);
             }
         }
+    }
+
+    /// So many samples of the last frames from [`Call::speak`] still wait to be heard and will be taken back by the transport,
+    /// the first frame of them faded out, when a reply is stopped. 0 (as at the beginning) where they are heard at once.
+    pub fn set_lookahead(&mut self, samples: usize) {
+        self.playout.set_lookahead(samples);
     }
 
     /// When [`Call::handle_timeout`] is wanted, if at all.

@@ -9,7 +9,8 @@ use crate::ari::{BridgeId, ChannelId};
 use crate::call::{CallEvent, CallId, DialplanTarget, EndReason, HangUpBy, Input, Output, Service};
 use crate::media::MediaStats;
 use crate::speech::failover::CallEngines;
-use crate::transport::{CallHandle, NewCall};
+use crate::speech::queue;
+use crate::transport::{CallHandle, Driver, MediaOutput, NewCall};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -150,7 +151,11 @@ async fn converse(
     observe: &Observer,
 ) -> (CallEnd, Option<MediaStats>) {
     let (output_sender, outputs) = mpsc::channel(OUTPUTS);
-    let new = NewCall { call: arrival.call.clone(), settings: arrival.bot.call_settings(), outputs: output_sender };
+    let new = NewCall {
+        call: arrival.call.clone(),
+        driver: Driver::Conversation(arrival.bot.call_settings()),
+        outputs: output_sender,
+    };
     let media = match context.workers.assign().add(new).await {
         Ok(media) => media,
         Err(error) => {
@@ -159,7 +164,7 @@ async fn converse(
             return (end, None);
         }
     };
-    let (engine_sender, engine_inputs) = mpsc::channel(ENGINE_INPUTS);
+    let (engine_sender, engine_inputs) = queue::bounded(ENGINE_INPUTS);
     let engines =
         CallEngines::open(arrival.bot.engines(), arrival.bot.session_start(&arrival.call, context.law), engine_sender);
     context.pump.add(media.key(), engines.audio_sender()).await;
@@ -178,8 +183,8 @@ struct LiveCall<'a> {
     context: &'a Arc<NodeContext>,
     arrival: &'a Arrival,
     events: mpsc::Receiver<LegEvent>,
-    outputs: mpsc::Receiver<Output>,
-    engine_inputs: mpsc::Receiver<Input>,
+    outputs: mpsc::Receiver<MediaOutput>,
+    engine_inputs: queue::Receiver<Input>,
     media: &'a CallHandle,
     engines: &'a CallEngines,
     observe: &'a Observer,
@@ -217,7 +222,11 @@ impl LiveCall<'_> {
                     }
                 },
                 output = self.outputs.recv() => match output {
-                    Some(output) => self.output(output, &milestones).await,
+                    Some(MediaOutput::Call(output)) => self.output(output, &milestones).await,
+                    Some(MediaOutput::LegLost(loss)) => {
+                        debug!(%loss, "the media leg is lost");
+                        Step::End(CallEnd::MediaLost)
+                    }
                     None => Step::End(CallEnd::WorkerLost),
                 },
                 Some(input) = self.engine_inputs.recv() => self.input(input).await,

@@ -6,7 +6,8 @@
 use super::live_call::Arrival;
 use super::node::{NodeContext, is_gone};
 use crate::ari::{AriError, ConnectedLine, ExternalMedia, absolute_timeout};
-use crate::transport::{CallHandle, RtpLeg, TransportError};
+use crate::audio::Codec;
+use crate::transport::{CallHandle, Leg, RtpLeg, TransportError};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -126,8 +127,9 @@ async fn make_media_leg(context: &NodeContext, arrival: &Arrival, media: &CallHa
         variables: [absolute_timeout(context.dead_man)].into_iter().collect(),
     };
     let leg = context.ari.external_media(&wanted).await.map_err(SetUpError::MediaLeg)?;
-    let leg = RtpLeg { remote: leg.local, law: context.law };
-    media.attach(leg).await.map_err(worker)
+    let codec = Codec::G711(context.law);
+    let leg = RtpLeg { remote: leg.local, receive: codec, send: codec };
+    media.attach(Leg::Rtp(leg)).await.map_err(worker)
 }
 
 pub(super) fn worker(error: TransportError) -> SetUpError {

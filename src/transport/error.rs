@@ -1,6 +1,6 @@
 //! What can go wrong with the workers.
 
-use crate::audio::SampleRate;
+use crate::audio::CodecError;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -65,17 +65,19 @@ pub enum TransportError {
         /// The address of its socket.
         local: SocketAddr,
     },
-    /// Workers cannot carry calls at this rate.
-    #[error("a call at {} Hz cannot be carried: RTP legs have 8000 Hz", .rate.hz())]
-    UnsupportedRate {
-        /// The rate in the call's settings.
-        rate: SampleRate,
+    /// A processor that the threads were to run on is not there, or not for this program.
+    #[error(
+        "processor {cpu} of media.cpus is not there or not allowed for this program: name others (see `taskset -p $$`)"
+    )]
+    Cpu {
+        /// Its number.
+        cpu: usize,
     },
     /// The call is not there any more.
     #[error("the call has left the media worker already")]
     CallGone,
     /// The leg cannot be used.
-    #[error("the RTP leg at {remote} cannot be attached to the worker on {local}: {reason}")]
+    #[error("the media leg at {remote} cannot be attached to the worker on {local}: {reason}")]
     Leg {
         /// Where Asterisk said that it would send from.
         remote: SocketAddr,
@@ -98,6 +100,18 @@ pub enum LegRefusal {
     /// Port 0, `0.0.0.0` or a multicast address: no packet can ever come from there.
     #[error("that is not the address of a single host and port")]
     NotAHost,
+    /// Both directions of a leg and its call have one rate.
+    #[error("its codecs do not have the sample rate of the call")]
+    Rate,
+    /// This transport does not carry the codec.
+    #[error("this kind of leg does not carry the codec")]
+    NotOnThisLeg,
+    /// The codec has no state to work with.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// The connection was lost before the worker had it.
+    #[error("the connection is gone already")]
+    Disconnected,
     /// An IPv6 host cannot be reached from an IPv4 socket.
     #[error("an IPv6 address cannot be reached from an IPv4 socket; set media.listen to an IPv6 address")]
     AddressFamily,

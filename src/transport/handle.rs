@@ -2,9 +2,9 @@
 //! which is looked into once a slot; when it is full the sender waits.
 
 use super::error::{LegRefusal, TransportError};
+use super::leg::{AudioSocketLeg, Leg, LegLoss, WebSocketLeg};
 use super::stats::{Counters, WorkerStats};
 use crate::audio::SampleRate;
-use crate::audio::g711::Law;
 use crate::call::{CallId, CallSettings, Input, Output};
 use crate::media::MediaStats;
 use std::fmt;
@@ -38,20 +38,39 @@ impl fmt::Display for CallKey {
 pub struct NewCall {
     /// For the log.
     pub call: CallId,
-    /// The call is built from these on the worker's thread.
-    pub settings: CallSettings,
+    /// What hears the caller and speaks to it; built on the worker's thread.
+    pub driver: Driver,
     /// Takes what the call wants done, except [`Output::CallerAudio`]. It must have room at all times: a call whose output
     /// finds it full can no longer be controlled, so its media stops and this sender is dropped.
-    pub outputs: mpsc::Sender<Output>,
+    pub outputs: mpsc::Sender<MediaOutput>,
 }
 
-/// The external-media leg of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RtpLeg {
-    /// Where Asterisk sends from and receives at (`UNICASTRTP_LOCAL_ADDRESS` and `…_PORT`).
-    pub remote: SocketAddr,
-    /// The codec of both directions.
-    pub law: Law,
+/// Who the caller talks to.
+#[derive(Clone, Debug)]
+pub enum Driver {
+    /// A bot.
+    Conversation(CallSettings),
+    /// The caller: what is heard is played back. A line test, and what the bare path costs.
+    Echo(SampleRate),
+}
+
+impl Driver {
+    /// Rate of the audio in both directions.
+    pub const fn rate(&self) -> SampleRate {
+        match self {
+            Self::Conversation(settings) => settings.rate,
+            Self::Echo(rate) => *rate,
+        }
+    }
+}
+
+/// What the owner of a call is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MediaOutput {
+    /// What the call wants done.
+    Call(Output),
+    /// The leg is no more; the call goes on without sound until it is removed.
+    LegLost(LegLoss),
 }
 
 /// What is put into the inbox of a worker.
@@ -59,7 +78,7 @@ pub struct RtpLeg {
 pub(super) enum Message {
     Add(Box<Admission>),
     Input(CallKey, Input),
-    Attach(CallKey, RtpLeg, oneshot::Sender<Result<(), AttachError>>),
+    Attach(CallKey, Box<Leg>, oneshot::Sender<Result<(), AttachError>>),
     Remove(CallKey, oneshot::Sender<Option<MediaStats>>),
 }
 
@@ -78,6 +97,12 @@ pub(super) struct Admission {
 pub(super) enum AttachError {
     CallGone,
     Refused(LegRefusal),
+}
+
+impl<R: Into<LegRefusal>> From<R> for AttachError {
+    fn from(reason: R) -> Self {
+        Self::Refused(reason.into())
+    }
 }
 
 /// A call counted in the load of its worker, from the decision to add it until it is gone.
@@ -125,10 +150,6 @@ impl Worker {
 
     /// Gives it a call. The call is driven from now on; it is heard and speaks once a leg is attached.
     pub async fn add(&self, new: NewCall) -> Result<CallHandle, TransportError> {
-        let rate = new.settings.rate;
-        if rate != SampleRate::HZ_8000 {
-            return Err(TransportError::UnsupportedRate { rate });
-        }
         let key = CallKey(self.serials.fetch_add(1, Ordering::Relaxed));
         let handles = Arc::new(());
         let admission = Admission { key, new, place: Place::take(&self.counters), handles: Arc::downgrade(&handles) };
@@ -171,14 +192,21 @@ impl CallHandle {
     }
 
     /// Starts sending to and hearing from Asterisk. Each call can have one leg, and no two calls of a worker the same address.
-    pub async fn attach(&self, leg: RtpLeg) -> Result<(), TransportError> {
+    ///
+    /// # Errors
+    /// [`TransportError::Leg`] says why the leg cannot be used; it is dropped, which closes a connection.
+    pub async fn attach(&self, leg: Leg) -> Result<(), TransportError> {
         let (reply, answer) = oneshot::channel();
-        self.worker.send(Message::Attach(self.key, leg, reply)).await?;
+        let remote = match &leg {
+            Leg::Rtp(leg) => leg.remote,
+            Leg::AudioSocket(AudioSocketLeg { stream, .. }) | Leg::WebSocket(WebSocketLeg { stream, .. }) => {
+                stream.peer_addr().unwrap_or(self.worker.local)
+            }
+        };
+        self.worker.send(Message::Attach(self.key, Box::new(leg), reply)).await?;
         answer.await.map_err(|_| self.worker.stopped())?.map_err(|error| match error {
             AttachError::CallGone => TransportError::CallGone,
-            AttachError::Refused(reason) => {
-                TransportError::Leg { remote: leg.remote, local: self.worker.local, reason }
-            }
+            AttachError::Refused(reason) => TransportError::Leg { remote, local: self.worker.local, reason },
         })
     }
 

@@ -1,8 +1,8 @@
 //! Whole workers on loopback sockets.
 
 use super::*;
-use crate::audio::SampleRate;
 use crate::audio::g711::Law;
+use crate::audio::{Codec, SampleRate};
 use crate::call::{
     BargeIn, CallId, CallSettings, DialogCommand, DialogEvent, Endpointing, Input, NoInput, Output, SynthesizerEvent,
     Watchdogs,
@@ -35,7 +35,14 @@ fn one_worker() -> (Workers, mpsc::Receiver<AudioBatch>) {
 async fn add(worker: &Worker) -> CallHandle {
     let (outputs, mut taken) = mpsc::channel(64);
     tokio::spawn(async move { while taken.recv().await.is_some() {} });
-    worker.add(NewCall { call: CallId::new("test").unwrap(), settings: settings(), outputs }).await.unwrap()
+    worker
+        .add(NewCall { call: CallId::new("test").unwrap(), driver: Driver::Conversation(settings()), outputs })
+        .await
+        .unwrap()
+}
+
+fn rtp_leg(remote: SocketAddr, law: Law) -> Leg {
+    Leg::Rtp(RtpLeg { remote, receive: Codec::G711(law), send: Codec::G711(law) })
 }
 
 /// The far end of a leg, as Asterisk is it.
@@ -48,8 +55,8 @@ impl Peer {
         Self(socket)
     }
 
-    fn leg(&self, law: Law) -> RtpLeg {
-        RtpLeg { remote: self.0.local_addr().unwrap(), law }
+    fn leg(&self, law: Law) -> Leg {
+        rtp_leg(self.0.local_addr().unwrap(), law)
     }
 
     fn receive(&self) -> (Packet, SocketAddr) {
@@ -239,20 +246,20 @@ async fn what_the_engines_say_is_heard_at_the_far_end() {
     let (workers, _batches) = one_worker();
     let (worker, peer) = (workers.assign(), Peer::new());
     let (outputs, mut taken) = mpsc::channel(64);
-    let new = NewCall { call: CallId::new("test").unwrap(), settings: settings(), outputs };
+    let new = NewCall { call: CallId::new("test").unwrap(), driver: Driver::Conversation(settings()), outputs };
     let call = worker.add(new).await.unwrap();
     call.attach(peer.leg(Law::A)).await.unwrap();
     call.input(Input::Connected).await.unwrap();
     // Without a greeting the dialogue is asked to open the conversation, and its text goes to the synthesiser.
     let reply = loop {
         match taken.recv().await.expect("the call is alive") {
-            Output::Dialog(DialogCommand::Notice { reply, .. }) => break reply,
-            other => assert!(matches!(other, Output::Event(_)), "{other:?}"),
+            MediaOutput::Call(Output::Dialog(DialogCommand::Notice { reply, .. })) => break reply,
+            other => assert!(matches!(other, MediaOutput::Call(Output::Event(_))), "{other:?}"),
         }
     };
     call.input(Input::Dialog(DialogEvent::Text { reply, delta: "Good morning.".to_owned() })).await.unwrap();
     call.input(Input::Dialog(DialogEvent::Done { reply })).await.unwrap();
-    while !matches!(taken.recv().await.expect("the call is alive"), Output::Synthesizer(_)) {}
+    while !matches!(taken.recv().await.expect("the call is alive"), MediaOutput::Call(Output::Synthesizer(_))) {}
     let pcm = vec![8_000; 1_600];
     call.input(Input::Synthesizer(SynthesizerEvent::Audio { reply, start_sample: 0, pcm })).await.unwrap();
     let mut spoken = [0; 160];
@@ -269,7 +276,7 @@ async fn a_call_whose_owner_does_not_take_its_outputs_falls_silent_and_says_so()
     let (workers, _batches) = one_worker();
     let (worker, peer, other_peer) = (workers.assign(), Peer::new(), Peer::new());
     let (outputs, mut taken) = mpsc::channel(1);
-    let new = NewCall { call: CallId::new("test").unwrap(), settings: settings(), outputs };
+    let new = NewCall { call: CallId::new("test").unwrap(), driver: Driver::Conversation(settings()), outputs };
     let call = worker.add(new).await.unwrap();
     let other = add(&worker).await;
     call.attach(peer.leg(Law::Mu)).await.unwrap();
@@ -304,9 +311,9 @@ async fn two_calls_cannot_share_an_address_and_a_call_has_one_leg() {
     };
     assert_eq!(refusal(second.attach(peer.leg(Law::Mu)).await), LegRefusal::AddressTaken);
     assert_eq!(refusal(first.attach(Peer::new().leg(Law::Mu)).await), LegRefusal::AlreadyAttached);
-    let nowhere = RtpLeg { remote: "0.0.0.0:5000".parse().unwrap(), law: Law::Mu };
+    let nowhere = rtp_leg("0.0.0.0:5000".parse().unwrap(), Law::Mu);
     assert_eq!(refusal(second.attach(nowhere).await), LegRefusal::NotAHost);
-    let ipv6 = RtpLeg { remote: "[2001:db8::1]:5000".parse().unwrap(), law: Law::Mu };
+    let ipv6 = rtp_leg("[2001:db8::1]:5000".parse().unwrap(), Law::Mu);
     assert_eq!(refusal(second.attach(ipv6).await), LegRefusal::AddressFamily);
     // The address is free again when its call has left.
     first.remove().await.unwrap();
@@ -405,14 +412,16 @@ fn each_worker_needs_a_port() {
 }
 
 #[tokio::test]
-async fn a_rate_that_no_leg_has_is_refused() {
+async fn a_leg_at_another_rate_than_its_call_is_refused() {
     let (workers, _batches) = one_worker();
-    let (outputs, _taken) = mpsc::channel(1);
-    let settings = CallSettings { rate: SampleRate::HZ_16000, ..settings() };
-    let new = NewCall { call: CallId::new("test").unwrap(), settings, outputs };
-    let error = workers.assign().add(new).await.unwrap_err();
-    assert!(matches!(error, TransportError::UnsupportedRate { rate: SampleRate::HZ_16000 }), "{error:?}");
-    assert_eq!(workers.assign().stats().calls, 0);
+    let (worker, peer) = (workers.assign(), Peer::new());
+    let call = add(&worker).await;
+    let remote = peer.0.local_addr().unwrap();
+    for (receive, send) in [(Codec::G722, Codec::G722), (Codec::G711(Law::Mu), Codec::G722)] {
+        let error = call.attach(Leg::Rtp(RtpLeg { remote, receive, send })).await.unwrap_err();
+        assert!(matches!(error, TransportError::Leg { reason: LegRefusal::Rate, .. }), "{error:?}");
+    }
+    call.attach(peer.leg(Law::Mu)).await.expect("what was refused takes nothing away");
     workers.stop().await.unwrap();
 }
 

@@ -6,7 +6,6 @@ use crate::call::Input;
 use crate::speech::queue::{self, NoRoom};
 use crate::speech::{EngineError, Session, SessionStart};
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
@@ -36,7 +35,7 @@ struct Line<S: EngineService> {
     candidates: Vec<Candidate<S::Engine>>,
     start: SessionStart,
     work: queue::Receiver<Work<S::Command>>,
-    inputs: mpsc::Sender<Input>,
+    inputs: queue::Sender<Input>,
     /// Candidates that have failed since an engine last said something.
     failed: Vec<usize>,
     /// The engine that the call believes to be in use, or is about to hear of: the first in the list to begin with.
@@ -68,7 +67,7 @@ pub(super) async fn run<S: EngineService>(
     candidates: Vec<Candidate<S::Engine>>,
     start: SessionStart,
     work: queue::Receiver<Work<S::Command>>,
-    inputs: mpsc::Sender<Input>,
+    inputs: queue::Sender<Input>,
 ) {
     let line = Line::<S> {
         service,
@@ -193,7 +192,8 @@ impl<S: EngineService> Line<S> {
             let permit = match requests.try_reserve() {
                 Ok(permit) => Ok(permit),
                 Err(NoRoom::Closed) => Err(EngineError::Closed),
-                Err(NoRoom::Full) => match timeout(REQUEST_LIMIT, requests.reserve()).await {
+                // Boxed: so rare, and its timer would take memory in every call.
+                Err(NoRoom::Full) => match Box::pin(timeout(REQUEST_LIMIT, requests.reserve())).await {
                     Ok(permit) => permit.map_err(|_| EngineError::Closed),
                     Err(_) => Err(EngineError::Overdue { step: "room for a request", limit: REQUEST_LIMIT }),
                 },

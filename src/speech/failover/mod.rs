@@ -27,7 +27,6 @@ use recognition::{CallerAudio, RecognitionService};
 use service::{DialogService, EngineService, SynthesisService};
 use std::fmt;
 use std::sync::Arc;
-use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
@@ -98,7 +97,7 @@ impl AudioSender {
 impl CallEngines {
     /// Starts opening a session of the first engine of each service and returns at once; commands given meanwhile wait.
     /// What the engines say goes to `inputs`.
-    pub fn open(engines: &EngineSet, start: SessionStart, inputs: mpsc::Sender<Input>) -> Self {
+    pub fn open(engines: &EngineSet, start: SessionStart, inputs: queue::Sender<Input>) -> Self {
         let lines = TaskTracker::new();
         let call = start.call.clone();
         let audio = CallerAudio::new(&start);
@@ -167,7 +166,7 @@ fn open_line<S: EngineService>(
     service: S,
     candidates: &[Candidate<S::Engine>],
     start: &SessionStart,
-    inputs: &mpsc::Sender<Input>,
+    inputs: &queue::Sender<Input>,
     lines: &TaskTracker,
 ) -> queue::Sender<Work<S::Command>> {
     let (sender, work) = queue::bounded(QUEUE);

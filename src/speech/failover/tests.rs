@@ -5,10 +5,11 @@ use crate::call::{DialogCommand, DialogEvent, Input, RecognizerCommand, ReplyId,
 use crate::speech::scripted::{
     Mood, Scripted, ScriptedDialog, ScriptedRecognizer, ScriptedSynthesizer, Sessions, start,
 };
-use crate::speech::{Dialog, EngineError, Recognizer, RecognizerRequest};
+use crate::speech::{Dialog, EngineError, Recognizer, RecognizerRequest, queue};
+use futures_util::FutureExt as _;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
 /// An engine that opens no session.
 fn dead<Request, Event>() -> Arc<Scripted<Request, Event>> {
@@ -18,8 +19,8 @@ fn dead<Request, Event>() -> Arc<Scripted<Request, Event>> {
 }
 
 /// A call with these dialogues; the other services have an engine that does nothing.
-fn open(set: EngineSet) -> (CallEngines, mpsc::Receiver<Input>) {
-    let (inputs, events) = mpsc::channel(64);
+fn open(set: EngineSet) -> (CallEngines, queue::Receiver<Input>) {
+    let (inputs, events) = queue::bounded(64);
     (CallEngines::open(&set, start(), inputs), events)
 }
 
@@ -234,13 +235,13 @@ async fn an_engine_that_is_late_before_it_is_open_is_kept_once_it_is() {
     assert_eq!(inputs.recv().await, Some(Input::EngineKept { service: Service::Dialog }));
     let mut far = far.recv().await.unwrap();
     assert_eq!(far.requests.recv().await, Some(dtmf('1')));
-    assert!(inputs.try_recv().is_err(), "one answer only");
+    assert!(inputs.recv().now_or_never().is_none(), "one answer only");
 }
 
 /// Three dialogues, each with its sessions, and a call that uses them.
 struct Three {
     engines: CallEngines,
-    inputs: mpsc::Receiver<Input>,
+    inputs: queue::Receiver<Input>,
     far: [Sessions<DialogCommand, DialogEvent>; 3],
 }
 

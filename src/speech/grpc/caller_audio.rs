@@ -1,14 +1,19 @@
 //! The caller's audio as the engine wants it: its rate, its bytes, its positions.
 
-use crate::audio::{PcmFormat, Resampler, SampleRate};
+use crate::audio::{FrameResampler, PcmFormat, SampleRate};
 use crate::speech::proto::{self, AudioChunk};
+use crate::speech::{EngineError, SessionStart};
 use std::time::Duration;
+
+/// So many samples of the lower rate the filter holds back: 2 ms at 8 kHz.
+const HELD_SAMPLES: i64 = 16;
 
 /// A gap up to this length is filled with silence, so that the filter goes on. After a longer one it begins anew, and what it
 /// still held is lost as the audio in the gap is.
 const FILLED_GAP: Duration = Duration::from_secs(1);
 
 /// The stream of one session.
+#[derive(Clone)]
 pub(super) struct CallerAudio {
     call: SampleRate,
     format: PcmFormat,
@@ -16,9 +21,14 @@ pub(super) struct CallerAudio {
     resampled: Option<Resampled>,
 }
 
-/// The output trails the input by what the filter holds (10 ms); its positions are exact.
+/// The output trails the input by what the filter holds; its positions are exact.
+#[derive(Clone)]
 struct Resampled {
-    resampler: Resampler,
+    resampler: FrameResampler,
+    /// The same at the beginning of a stream.
+    fresh: FrameResampler,
+    /// Samples at the rate of the engine in which the filter swings in; cut off.
+    lead_in: usize,
     /// Position behind the last sample that was taken in, at the rate of the call; `None` before the first.
     taken: Option<i64>,
     /// Position behind the last sample that was given out, at the rate of the engine.
@@ -28,37 +38,44 @@ struct Resampled {
 }
 
 impl CallerAudio {
-    pub(super) fn new(call: SampleRate, format: PcmFormat) -> Self {
-        let rate = format.rate();
-        let resampled = (call != rate).then(|| Resampled {
-            resampler: Resampler::new(call, rate),
-            taken: None,
-            given: 0,
-            out: Vec::new(),
-        });
-        Self { call, format, resampled }
+    /// A stream that begins.
+    ///
+    /// # Errors
+    /// When there is no way from the rate of the call to that of the format.
+    pub(super) fn new(start: &SessionStart, format: PcmFormat) -> Result<Self, EngineError> {
+        let (call, rate) = (start.rate, format.rate());
+        let resampled = if call == rate {
+            None
+        } else {
+            let fresh = FrameResampler::new(call, rate).ok_or_else(|| {
+                EngineError::Local(format!("audio of a call at {} Hz cannot be made {format}", call.hz()))
+            })?;
+            Some(Resampled { resampler: fresh.clone(), fresh, lead_in: 0, taken: None, given: 0, out: Vec::new() })
+        };
+        Ok(Self { call, format, resampled })
     }
 
     /// Samples of the call as a message, if the filter has let any through.
     pub(super) fn chunk(&mut self, start_sample: i64, pcm: &[i16]) -> Option<AudioChunk> {
+        let (call, rate) = (self.call, self.format.rate());
         let Some(resampled) = &mut self.resampled else {
             return (!pcm.is_empty()).then(|| proto::chunk(self.format, start_sample, pcm));
         };
-        let out = &mut resampled.out;
-        out.clear();
+        resampled.out.clear();
         match resampled.taken.map(|taken| start_sample - taken) {
             Some(0) => {}
-            Some(gap) if gap > 0 && gap <= self.call.samples_in(FILLED_GAP) => {
-                resampled.resampler.push(&vec![0; gap as usize], out);
-            }
+            Some(gap) if gap > 0 && gap <= call.samples_in(FILLED_GAP) => resampled.push(&vec![0; gap as usize]),
             _ => {
-                resampled.resampler.finish(out);
-                out.clear();
-                resampled.given = self.call.position_at(self.format.rate(), start_sample);
+                resampled.resampler = resampled.fresh.clone();
+                resampled.lead_in = call.min(rate).position_at(rate, HELD_SAMPLES) as usize;
+                resampled.given = call.position_at(rate, start_sample);
             }
         }
+        resampled.push(pcm);
         resampled.taken = Some(start_sample + pcm.len() as i64);
-        resampled.resampler.push(pcm, out);
+        let cut = resampled.lead_in.min(resampled.out.len());
+        resampled.lead_in -= cut;
+        let out = &resampled.out[cut..];
         let start_sample = resampled.given;
         resampled.given += out.len() as i64;
         (!out.is_empty()).then(|| proto::chunk(self.format, start_sample, out))
@@ -77,14 +94,28 @@ impl CallerAudio {
     }
 }
 
+impl Resampled {
+    /// Appends what these samples make to `out`.
+    fn push(&mut self, pcm: &[i16]) {
+        let made = self.out.len();
+        self.out.resize(made + self.resampler.output_samples(pcm.len()), 0);
+        self.resampler.push(pcm, &mut self.out[made..]);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::audio::g711::Law;
+    use crate::speech::scripted;
     use std::f64::consts::PI;
 
     fn rate(hz: u32) -> SampleRate {
         SampleRate::new(hz).expect("a rate")
+    }
+
+    fn audio(call: SampleRate, format: PcmFormat) -> CallerAudio {
+        CallerAudio::new(&SessionStart { rate: call, ..scripted::start() }, format).expect("a way")
     }
 
     fn tone(rate: SampleRate, from: i64, samples: usize) -> Vec<i16> {
@@ -97,7 +128,7 @@ mod tests {
         for from in [8_000, 16_000, 24_000, 48_000].map(rate) {
             for to in [8_000, 16_000, 24_000, 48_000].map(rate) {
                 let format = PcmFormat::Linear16(to);
-                let mut audio = CallerAudio::new(from, format);
+                let mut audio = audio(from, format);
                 let frame = from.frame_samples();
                 // From the fifth second on, without the seventh frame.
                 let first = 5 * i64::from(from.hz());
@@ -125,7 +156,8 @@ mod tests {
                 let end = first + 50 * frame as i64;
                 let told = audio.end(end);
                 assert_eq!(told, due, "the end is that of the audio which was sent");
-                assert!(from.position_at(to, end) - told <= to.frame_samples() as i64);
+                let held = if from == to { 0 } else { from.min(to).position_at(to, HELD_SAMPLES) };
+                assert_eq!(from.position_at(to, end) - told, held, "{from:?} to {to:?}: no more is held back");
             }
         }
     }
@@ -136,7 +168,7 @@ mod tests {
             let codes: Vec<u8> = (0..160).map(|index| index as u8 | 0x80).collect();
             let mut pcm = vec![0; codes.len()];
             law.decode(&codes, &mut pcm);
-            let chunk = CallerAudio::new(SampleRate::HZ_8000, PcmFormat::G711(law)).chunk(320, &pcm).expect("audio");
+            let chunk = audio(SampleRate::HZ_8000, PcmFormat::G711(law)).chunk(320, &pcm).expect("audio");
             assert_eq!((chunk.start_sample, chunk.data.as_ref()), (320, &codes[..]));
         }
     }

@@ -1,7 +1,7 @@
 //! Which format an engine gets: the configured one, or by what its catalogue says.
 
 use super::GrpcEngine;
-use crate::audio::PcmFormat;
+use crate::audio::{FrameResampler, PcmFormat};
 use crate::speech::SessionStart;
 use crate::speech::proto::catalog_service_client::CatalogServiceClient;
 use crate::speech::proto::{GetCatalogRequest, GetCatalogResponse, MAX_MESSAGE_BYTES, SpeechService, pcm_format};
@@ -40,11 +40,11 @@ impl Formats {
 }
 
 /// The first that loses nothing of the call's audio; if each loses something, the one with the highest rate. Another law than
-/// that of the caller's leg is not used.
+/// that of the caller's leg is not used, nor a rate to which there is no way.
 fn choose(offered: &[PcmFormat], start: &SessionStart) -> PcmFormat {
     let usable = |format: &&PcmFormat| match format {
         PcmFormat::G711(law) => start.law == Some(*law),
-        PcmFormat::Linear16(_) => true,
+        PcmFormat::Linear16(rate) => FrameResampler::new(start.rate, *rate).is_some(),
     };
     let lossless = offered.iter().filter(usable).find(|format| format.rate() >= start.rate);
     // The first of several with the same rate.
@@ -117,6 +117,7 @@ mod tests {
             (vec![a], &companded, linear(8_000)),
             (vec![linear(16_000), mu], &companded, linear(16_000)),
             (vec![linear(8_000), linear(16_000), linear(48_000)], &call(16_000, None), linear(16_000)),
+            (vec![linear(44_100), linear(16_000)], &companded, linear(16_000)),
             (vec![linear(8_000), linear(24_000), linear(16_000)], &call(48_000, None), linear(24_000)),
         ] {
             assert_eq!(choose(&offered, start), expected, "{offered:?} {:?}", start.rate);

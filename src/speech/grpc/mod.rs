@@ -170,7 +170,7 @@ impl Recognizer for GrpcEngine {
             Some(format) => format,
             None => self.formats().await.recognition(&start),
         };
-        let contract = recognition::Recognition::new(&start, format);
+        let contract = recognition::Recognition::new(&start, format)?;
         session::open(
             self.opening(&start.call, began),
             contract,

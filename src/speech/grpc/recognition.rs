@@ -4,19 +4,20 @@
 use super::caller_audio::CallerAudio;
 use super::session::{Contract, Received, Recent, Sent};
 use super::{accepted, call_context};
-use crate::audio::{PcmFormat, SampleRate};
+use crate::audio::PcmFormat;
 use crate::call::{RecognizerCommand, RecognizerEvent, Stage, UtteranceIndex};
 use crate::speech::proto::{
     self, BeginUtterance, ClientEndpointing, DiscardUtterance, EndUtterance, Finish, Hypothesis, HypothesisStage,
     RecognitionStart, RecognizeRequest, RecognizeResponse, UtteranceEndReason, UtteranceEnded, recognition_start,
     recognize_request, recognize_response,
 };
-use crate::speech::{RecognizerRequest, SessionStart};
+use crate::speech::{EngineError, RecognizerRequest, SessionStart};
 use std::sync::Arc;
 
 /// One session.
 pub(super) struct Recognition {
-    call: SampleRate,
+    /// As it begins.
+    audio: CallerAudio,
     format: PcmFormat,
     sent: Arc<Sent>,
     utterances: Recent<Utterance>,
@@ -37,8 +38,12 @@ struct Utterance {
 
 impl Recognition {
     /// A session in which the engine gets audio of this format.
-    pub(super) fn new(start: &SessionStart, format: PcmFormat) -> Self {
-        Self { call: start.rate, format, sent: Sent::new(), utterances: Recent::new() }
+    ///
+    /// # Errors
+    /// When the caller's audio cannot be brought into that format.
+    pub(super) fn new(start: &SessionStart, format: PcmFormat) -> Result<Self, EngineError> {
+        let audio = CallerAudio::new(start, format)?;
+        Ok(Self { audio, format, sent: Sent::new(), utterances: Recent::new() })
     }
 
     fn hypothesis(&mut self, hypothesis: Hypothesis) -> Result<Received<RecognizerEvent>, String> {
@@ -131,7 +136,7 @@ impl Contract for Recognition {
     type Sender = Sender;
 
     fn sender(&self) -> Sender {
-        Sender { audio: CallerAudio::new(self.call, self.format), sent: Arc::clone(&self.sent) }
+        Sender { audio: self.audio.clone(), sent: Arc::clone(&self.sent) }
     }
 
     fn request(command: RecognizerRequest, sender: &mut Sender) -> Option<RecognizeRequest> {
@@ -199,7 +204,7 @@ mod tests {
 
     /// What is wrong with the last of these messages, when utterance 0 has ended and utterance 1 is open.
     fn violation(messages: impl IntoIterator<Item = RecognizeResponse>) -> String {
-        let mut session = Recognition::new(&scripted::start(), PcmFormat::MANDATORY);
+        let mut session = Recognition::new(&scripted::start(), PcmFormat::MANDATORY).expect("a session");
         session.sent.close(0);
         session.sent.open(1);
         let mut results: Vec<_> = messages.into_iter().map(|message| session.response(message)).collect();
@@ -246,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_payload_of_a_newer_contract_is_ignored() {
-        let mut session = Recognition::new(&scripted::start(), PcmFormat::MANDATORY);
+        let mut session = Recognition::new(&scripted::start(), PcmFormat::MANDATORY).expect("a session");
         assert!(matches!(session.response(RecognizeResponse { payload: None }), Ok(Received::Nothing)));
     }
 }

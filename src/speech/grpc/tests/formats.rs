@@ -15,7 +15,7 @@ use crate::speech::proto::{
 use crate::speech::scripted::{Far, ScriptedDialog, ScriptedRecognizer, ScriptedSynthesizer, start};
 use crate::speech::server::{EngineServer, ServedEngines};
 use crate::speech::tcp::Tcp;
-use crate::speech::{Dialog, Recognizer, RecognizerRequest, SessionStart, Synthesizer};
+use crate::speech::{Dialog, Recognizer, RecognizerRequest, SessionStart, Synthesizer, queue};
 use std::f64::consts::PI;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -94,8 +94,9 @@ async fn a_recogniser_gets_its_rate_and_every_sample_at_its_position() {
             }
         };
         assert_eq!((begun, ended), (Some(10 * there), due), "{what}");
-        assert!((49 * there..=50 * there).contains(&due), "{what}: {due}");
-        assert!(call != format.rate() || due == 50 * there, "{what}: nothing is held where nothing is changed");
+        // 16 samples of the lower rate are on their way through the filter, where there is one.
+        let held = if call == format.rate() { 0 } else { call.min(format.rate()).position_at(format.rate(), 16) };
+        assert_eq!(due, 50 * there - held, "{what}");
     }
 }
 
@@ -331,7 +332,7 @@ async fn an_utterance_goes_on_at_an_engine_of_another_rate_without_a_sample_lost
         synthesizers: vec![Candidate::new("none", ScriptedSynthesizer::new().0 as Arc<dyn Synthesizer>)],
         dialogs: vec![Candidate::new("none", ScriptedDialog::new().0 as Arc<dyn Dialog>)],
     };
-    let (inputs, mut events) = mpsc::channel(64);
+    let (inputs, mut events) = queue::bounded(64);
     let engines = CallEngines::open(&set, start(), inputs);
     let audio = engines.audio_sender();
     let say = |frames: std::ops::Range<i64>| {
@@ -371,5 +372,5 @@ async fn an_utterance_goes_on_at_an_engine_of_another_rate_without_a_sample_lost
         }
     };
     assert_eq!((begun, Some(ended)), (Some(3 * begin), due));
-    assert!(60 * 3 * frame - ended <= 3 * frame / 2, "{ended}");
+    assert_eq!(60 * 3 * frame - ended, 3 * 16);
 }

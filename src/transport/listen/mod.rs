@@ -1,0 +1,30 @@
+//! Media connections over TCP, until a media thread owns them: listening for those that Asterisk makes, and making those
+//! that it waits for.
+//!
+//! - [`AudioSocketListener`]: one port for all calls; the UUID that comes first says which call a connection belongs to.
+//! - [`WebSocketListener`]: one port for all calls; `MEDIA_START` says it.
+//! - [`dial`]: connects to a WebSocket channel of Asterisk that waits for us.
+//!
+//! A call is expected before Asterisk is asked for its leg ([`Expected`]): Asterisk connects while the request is still under
+//! way, and the leg is attached to the call in that moment, so that silence flows from the first frame on. Nobody else gets
+//! in: a connection that is not expected is closed and counted. Whoever connects and says nothing is closed after
+//! [`GREET_WITHIN`], and [`MAX_GREETING`] connections may be in that state.
+
+mod accept;
+mod audiosocket;
+mod counts;
+mod dial;
+mod error;
+mod expected;
+#[cfg(test)]
+mod tests;
+mod upgrade;
+mod websocket;
+
+pub use accept::{GREET_WITHIN, MAX_GREETING};
+pub use audiosocket::{AudioSocketListener, DialplanCall, DialplanCalls};
+pub use counts::ListenCounts;
+pub use dial::{Dialled, dial};
+pub use error::{DialError, ExpectError, ListenError};
+pub use expected::Expected;
+pub use websocket::{Credentials, WebSocketListener};

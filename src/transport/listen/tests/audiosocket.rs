@@ -1,0 +1,246 @@
+//! AudioSocket: who is let in, and what is kept.
+
+use super::*;
+use crate::audio::SampleRate;
+use crate::transport::AudioSocketLeg;
+use crate::wire::audiosocket::{AudioType, Frame};
+use std::collections::HashSet;
+use std::io::Write;
+use tokio::io::AsyncWriteExt;
+use uuid::Uuid;
+
+const SLIN: Codec = Codec::Linear16(SampleRate::HZ_8000);
+
+async fn listener() -> (AudioSocketListener, DialplanCalls) {
+    AudioSocketListener::bind(ANY_PORT).await.unwrap()
+}
+
+fn bytes(frame: Frame<'_>) -> Vec<u8> {
+    let mut out = vec![0; 1_000];
+    let length = frame.write(&mut out).unwrap();
+    out.truncate(length);
+    out
+}
+
+fn uuid_frame(uuid: Uuid) -> Vec<u8> {
+    bytes(Frame::Uuid(uuid.into_bytes()))
+}
+
+async fn connect(listener: &AudioSocketListener) -> TcpStream {
+    let stream = TcpStream::connect(listener.local_addr()).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+async fn audiosocket_leg(arrived: oneshot::Receiver<Arrival>) -> AudioSocketLeg {
+    match arrival(arrived).await.unwrap() {
+        Leg::AudioSocket(leg) => leg,
+        leg => panic!("{leg:?}"),
+    }
+}
+
+/// Fonoster listens on a random port for each call, on all interfaces, and never looks at the UUID.
+#[tokio::test]
+async fn fonoster_a_stranger_is_refused() {
+    let (listener, _calls) = listener().await;
+    let call = Uuid::new_v4();
+    let (_registration, mut arrived) = expect(listener.register(), &call.to_string(), SLIN);
+    let mut stranger = connect(&listener).await;
+    stranger.write_all(&uuid_frame(Uuid::new_v4())).await.unwrap();
+    assert_eq!(rest_of(&mut stranger).await, []);
+    until(|| listener.counts() == ListenCounts { connections: 1, unknown: 1, ..ListenCounts::default() }).await;
+    assert!(arrived.try_recv().is_err(), "the call waits on");
+
+    let mut asterisk = connect(&listener).await;
+    asterisk.write_all(&uuid_frame(call)).await.unwrap();
+    assert_eq!(audiosocket_leg(arrived).await.codec, SLIN);
+}
+
+#[tokio::test]
+async fn two_calls_on_one_port_get_their_own_connections() {
+    let (listener, _calls) = listener().await;
+    let calls = [Uuid::new_v4(), Uuid::new_v4()];
+    let expected = calls.map(|call| expect(listener.register(), &call.to_string(), SLIN));
+    let mut streams = Vec::new();
+    // The other way round.
+    for call in calls.into_iter().rev() {
+        let mut asterisk = connect(&listener).await;
+        asterisk.write_all(&uuid_frame(call)).await.unwrap();
+        streams.push(asterisk);
+    }
+    for ((_registration, arrived), asterisk) in expected.into_iter().zip(streams.into_iter().rev()) {
+        let leg = audiosocket_leg(arrived).await;
+        assert_eq!(leg.stream.peer_addr().unwrap(), asterisk.local_addr().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn what_comes_right_behind_the_uuid_is_kept() {
+    let (listener, _calls) = listener().await;
+    let call = Uuid::new_v4();
+    let (_registration, arrived) = expect(listener.register(), &call.to_string(), SLIN);
+    let audio = bytes(Frame::Audio(AudioType::Slin8, &[7; 320]));
+    let mut asterisk = connect(&listener).await;
+    asterisk.write_all(&[uuid_frame(call), audio.clone(), audio[..100].to_vec()].concat()).await.unwrap();
+    let mut leg = audiosocket_leg(arrived).await;
+    let mut read = leg.read.clone();
+    read.extend(read_exactly(&mut leg.stream, audio.len() + 100 - leg.read.len()));
+    assert_eq!(read, [&audio[..], &audio[..100]].concat());
+
+    // And it is the same connection the other way, without Nagle's delay.
+    assert!(leg.stream.nodelay().unwrap());
+    leg.stream.write_all(&audio).unwrap();
+    let mut heard = vec![0; audio.len()];
+    asterisk.read_exact(&mut heard).await.unwrap();
+    assert_eq!(heard, audio);
+}
+
+#[tokio::test]
+async fn a_uuid_frame_in_pieces_is_understood() {
+    let (listener, _calls) = listener().await;
+    let call = Uuid::new_v4();
+    let (_registration, arrived) = expect(listener.register(), &call.to_string(), SLIN);
+    let mut asterisk = connect(&listener).await;
+    for byte in uuid_frame(call) {
+        asterisk.write_all(&[byte]).await.unwrap();
+        asterisk.flush().await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    audiosocket_leg(arrived).await;
+}
+
+#[tokio::test]
+async fn a_uuid_lets_in_once_and_only_while_it_is_expected() {
+    let (listener, _calls) = listener().await;
+    let call = Uuid::new_v4();
+    let (registration, arrived) = expect(listener.register(), &call.to_string(), SLIN);
+    let again = listener.register().expect(call.to_string(), SLIN, LegKeys::FromAri);
+    assert!(matches!(again, Err(ExpectError::AlreadyExpected)));
+    let mut first = connect(&listener).await;
+    first.write_all(&uuid_frame(call)).await.unwrap();
+    let _leg = audiosocket_leg(arrived).await;
+    let mut second = connect(&listener).await;
+    second.write_all(&uuid_frame(call)).await.unwrap();
+    assert_eq!(rest_of(&mut second).await, []);
+
+    // The end of the first expectation does not end another one of the same name.
+    let (next, arrived) = expect(listener.register(), &call.to_string(), SLIN);
+    drop(registration);
+    let mut third = connect(&listener).await;
+    third.write_all(&uuid_frame(call)).await.unwrap();
+    audiosocket_leg(arrived).await;
+    drop(next);
+
+    let (forgotten, arrived) = expect(listener.register(), &call.to_string(), SLIN);
+    drop(forgotten);
+    assert!(arrived.await.is_err());
+    let mut late = connect(&listener).await;
+    late.write_all(&uuid_frame(call)).await.unwrap();
+    assert_eq!(rest_of(&mut late).await, []);
+    until(|| listener.counts().unknown == 2 && listener.counts().expected == 2).await;
+}
+
+/// The clock stands still but for time-outs, which are over at once.
+#[tokio::test(start_paused = true)]
+async fn whoever_connects_and_says_nothing_is_closed() {
+    let (listener, _calls) = listener().await;
+    let call = Uuid::new_v4();
+    let (_registration, _arrived) = expect(listener.register(), &call.to_string(), SLIN);
+    let mut silent = connect(&listener).await;
+    let mut half = connect(&listener).await;
+    half.write_all(&uuid_frame(call)[..18]).await.unwrap();
+    assert_eq!(rest_of(&mut silent).await, []);
+    assert_eq!(rest_of(&mut half).await, []);
+    until(|| listener.counts() == ListenCounts { connections: 2, timed_out: 2, ..ListenCounts::default() }).await;
+}
+
+#[tokio::test]
+async fn what_does_not_begin_with_a_uuid_is_closed() {
+    let (listener, _calls) = listener().await;
+    let audio = bytes(Frame::Audio(AudioType::Slin8, &[0; 320]));
+    let mut short_uuid = uuid_frame(Uuid::new_v4());
+    short_uuid[2] = 15;
+    for (n, wrong) in [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", &audio[..], &short_uuid].into_iter().enumerate() {
+        let mut stream = connect(&listener).await;
+        stream.write_all(wrong).await.unwrap();
+        assert_eq!(rest_of(&mut stream).await, []);
+        until(|| listener.counts().malformed == n as u64 + 1).await;
+    }
+    drop(connect(&listener).await);
+    until(|| listener.counts().malformed == 4).await;
+}
+
+/// However many connect and say nothing, calls get through as long as these are not too many, and memory is bounded.
+#[tokio::test]
+async fn only_so_many_may_be_unknown_at_a_time() {
+    let (listener, _calls) = AudioSocketListener::bind_with_limit(ANY_PORT, 2).await.unwrap();
+    let call = Uuid::new_v4();
+    let (_registration, arrived) = expect(listener.register(), &call.to_string(), SLIN);
+    let mut first = connect(&listener).await;
+    until(|| listener.counts().connections == 1).await;
+    let _second = connect(&listener).await;
+    until(|| listener.counts().connections == 2).await;
+    let mut third = connect(&listener).await;
+    assert_eq!(rest_of(&mut third).await, []);
+    until(|| listener.counts().crowded_out == 1).await;
+    first.write_all(&uuid_frame(call)).await.unwrap();
+    audiosocket_leg(arrived).await;
+}
+
+#[tokio::test]
+async fn a_call_from_the_dialplan_is_handed_over_with_its_connection() {
+    let (listener, mut calls) = listener().await;
+    let [route, other] = [Uuid::new_v4(), Uuid::new_v4()];
+    listener.set_dialplan_uuids(HashSet::from([route]));
+    let audio = bytes(Frame::Audio(AudioType::Slin8, &[7; 320]));
+    for _ in 0..2 {
+        let mut asterisk = connect(&listener).await;
+        asterisk.write_all(&[uuid_frame(route), audio.clone()].concat()).await.unwrap();
+        let call = timeout(GENEROUS, calls.recv()).await.unwrap().unwrap();
+        assert_eq!((call.uuid, call.remote), (route, asterisk.local_addr().unwrap()));
+        let Leg::AudioSocket(mut leg) = call.leg else { panic!("{call:?}") };
+        assert_eq!((leg.codec, leg.keys), (SLIN, LegKeys::FromLeg));
+        assert_eq!(read_exactly(&mut leg.stream, audio.len()), audio);
+    }
+    // A reload takes the route away.
+    listener.set_dialplan_uuids(HashSet::from([other]));
+    let mut late = connect(&listener).await;
+    late.write_all(&uuid_frame(route)).await.unwrap();
+    assert_eq!(rest_of(&mut late).await, []);
+    until(|| (listener.counts().dialplan, listener.counts().unknown) == (2, 1)).await;
+}
+
+#[tokio::test]
+async fn dialplan_calls_that_nobody_takes_go_back() {
+    let (listener, mut calls) = listener().await;
+    let route = Uuid::new_v4();
+    listener.set_dialplan_uuids(HashSet::from([route]));
+    let mut waiting = Vec::new();
+    while listener.counts().queue_full == 0 {
+        let mut asterisk = connect(&listener).await;
+        asterisk.write_all(&uuid_frame(route)).await.unwrap();
+        waiting.push(asterisk);
+        until(|| listener.counts().dialplan + listener.counts().queue_full == waiting.len() as u64).await;
+    }
+    assert_eq!(rest_of(waiting.last_mut().unwrap()).await, []);
+    assert_eq!(calls.len() as u64, listener.counts().dialplan);
+    assert!(calls.recv().await.is_some());
+}
+
+#[tokio::test]
+async fn the_end_of_the_listener_is_told_and_its_port_is_free() {
+    let (listener, _calls) = listener().await;
+    let address = listener.local_addr();
+    let in_use = AudioSocketListener::bind(address).await.unwrap_err();
+    assert!(matches!(in_use, ListenError::PortInUse { .. }), "{in_use}");
+    assert!(in_use.to_string().contains("media.audiosocket_port"), "{in_use}");
+    let (_registration, arrived) = expect(listener.register(), "call", SLIN);
+    drop(listener);
+    assert!(arrived.await.is_err());
+    let again = async {
+        while AudioSocketListener::bind(address).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(GENEROUS, again).await.expect("the port is free");
+}
