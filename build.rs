@@ -31,7 +31,10 @@ mod contract {
         std::fs::write(out_dir.join("contract.bin"), compiler.encode_file_descriptor_set())?;
 
         // Audio is passed on as it came, not copied: `Bytes` shares the buffer that was received.
-        tonic_prost_build::configure().bytes(".").compile_fds(compiler.file_descriptor_set())?;
+        tonic_prost_build::configure()
+            .bytes(".")
+            .codec_path("crate::speech::codec::SmallBuffers")
+            .compile_fds(compiler.file_descriptor_set())?;
         Ok(())
     }
 }

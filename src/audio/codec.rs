@@ -35,6 +35,14 @@ impl Codec {
         }
     }
 
+    /// The companding law, where there is one.
+    pub const fn law(self) -> Option<Law> {
+        match self {
+            Self::G711(law) => Some(law),
+            Self::G722 | Self::Linear16(_) | Self::Opus => None,
+        }
+    }
+
     /// What Asterisk calls the format. A rate that Asterisk has no name for is called by the next lower one.
     pub const fn asterisk_format(self) -> &'static str {
         match self {

@@ -8,12 +8,14 @@ pub mod g711;
 mod g722;
 mod linear16;
 mod opus;
+mod pcm_format;
 mod resample;
 
 pub use codec::{ByteOrder, Codec, CodecError};
 pub use decoder::Decoder;
 pub use encoder::Encoder;
 pub use frame_resample::FrameResampler;
+pub use pcm_format::PcmFormat;
 pub use resample::Resampler;
 
 use std::time::Duration;
@@ -59,6 +61,11 @@ impl SampleRate {
     /// Samples in one frame of [`FRAME_TIME`].
     pub const fn frame_samples(self) -> usize {
         (self.0 / 50) as usize
+    }
+
+    /// The position at `to` of a position at this rate: exact, or of the sample that is being heard there.
+    pub const fn position_at(self, to: Self, position: i64) -> i64 {
+        (position as i128 * to.0 as i128).div_euclid(self.0 as i128) as i64
     }
 
     /// How many whole samples fit in `time`.

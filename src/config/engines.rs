@@ -6,6 +6,8 @@ use super::flow_file;
 use super::names::{EngineName, HttpUrl};
 use super::secret::{self, Secret};
 use super::values::{http_url, invalid, number, text, word};
+use crate::audio::g711::Law;
+use crate::audio::{PcmFormat, SampleRate};
 use crate::flow::Flow;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -15,6 +17,17 @@ use std::sync::Arc;
 
 /// How many threads the engines of this process may be given.
 pub const THREADS: RangeInclusive<usize> = 1..=256;
+
+/// Formats that an engine may be given, as they are written.
+const AUDIO: [(&str, Option<PcmFormat>); 7] = [
+    ("auto", None),
+    ("linear16/8000", Some(PcmFormat::Linear16(SampleRate::HZ_8000))),
+    ("linear16/16000", Some(PcmFormat::Linear16(SampleRate::HZ_16000))),
+    ("linear16/24000", Some(PcmFormat::Linear16(SampleRate::HZ_24000))),
+    ("linear16/48000", Some(PcmFormat::Linear16(SampleRate::HZ_48000))),
+    ("mulaw/8000", Some(PcmFormat::G711(Law::Mu))),
+    ("alaw/8000", Some(PcmFormat::G711(Law::A))),
+];
 
 /// An engine, by where it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +58,8 @@ pub struct GrpcEngine {
     pub token: Option<Secret>,
     /// PEM file with the certificates to trust for `https`, in place of those of the system.
     pub ca_file: Option<PathBuf>,
+    /// What it is to be given and to give; `None` is `"auto"`: what its catalogue says.
+    pub audio: Option<PcmFormat>,
 }
 
 /// Every `[engines.NAME]` by name; `None` for one that exists and is wrong.
@@ -93,6 +108,7 @@ fn read_grpc(section: &Section<'_, '_>) -> Option<GrpcEngine> {
     let url = section.required("url", "\"http://127.0.0.1:50051\"", http_url);
     let token = secret::optional(section, &secret::TOKEN);
     let ca_file = section.optional("ca_file", text).map(|path| section.context.path(&path));
+    let audio = section.optional("audio", word(&AUDIO)).flatten();
     let (url, token) = (url?, token?);
     if token.is_some() && !url.is_encrypted() && !url.is_loopback() {
         section.warn("url", Caution::SecretInTheClear);
@@ -102,7 +118,7 @@ fn read_grpc(section: &Section<'_, '_>) -> Option<GrpcEngine> {
             "is not encrypted, so there is nothing to check with a certificate; write https://, or take ca_file out";
         section.problem("ca_file", invalid(url.as_str(), why));
     }
-    Some(GrpcEngine { url, token, ca_file })
+    Some(GrpcEngine { url, token, ca_file, audio })
 }
 
 /// A list of engines, in order of preference: not empty, all of them exist, none twice.

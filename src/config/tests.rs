@@ -1,6 +1,7 @@
 //! What a configuration is read as, and what is said about one that is wrong.
 
 use super::*;
+use crate::audio::{PcmFormat, SampleRate};
 use crate::call::{
     BargeIn, DialogCommand, DialogEvent, DialplanTarget, Endpointing, NoInput, ReplyId, UtteranceIndex, Watchdogs,
 };
@@ -153,7 +154,7 @@ fn everything_that_can_be_set_is_taken_over() {
          websocket_password_env = \"ARI_PASSWORD\"\ncpus = [0]\n\
          [engines.local]\nkind = \"local\"\nthreads = 2\nmodels = \"models\"\nflow = \"short.toml\"\n\
          [engines.far]\nkind = \"grpc\"\nurl = \"https://engines.example:443/\"\ntoken_env = \"ARI_PASSWORD\"\n\
-         ca_file = \"/ca.pem\"\n\
+         ca_file = \"/ca.pem\"\naudio = \"linear16/16000\"\n\
          {BOT}no_input = \"1min\"\n\
          [bots.b.endpointing]\nstart_evidence = \"60ms\"\nsilence = \"1s\"\npre_roll = \"0ms\"\nmax_utterance = \"10s\"\n\
          [bots.b.barge_in]\nevidence = \"200ms\"\n\
@@ -185,6 +186,7 @@ fn everything_that_can_be_set_is_taken_over() {
     let EngineKind::Grpc(far) = &config.engines[&EngineName::new("far").unwrap()] else { panic!() };
     assert_eq!((far.url.as_str(), far.ca_file.as_deref()), ("https://engines.example:443", Some(Path::new("/ca.pem"))));
     assert_eq!(far.token.as_ref().map(Secret::expose), Some("from the environment"));
+    assert_eq!(far.audio, Some(PcmFormat::Linear16(SampleRate::HZ_16000)));
 
     let bot = conversation(&config, "b");
     let (ms, s) = (Duration::from_millis, Duration::from_secs);
@@ -591,6 +593,14 @@ fn an_address_of_asterisk_that_every_request_would_miss() {
 #[test]
 fn a_certificate_for_an_address_without_encryption() {
     assert_snapshot!(errors("[engines.lab]\nkind = \"grpc\"\nurl = \"http://127.0.0.1:1\"\nca_file = \"ca.pem\"\n"), @r#"arioso.toml:4:11: engines.lab.ca_file: "http://127.0.0.1:1" is not encrypted, so there is nothing to check with a certificate; write https://, or take ca_file out"#);
+}
+
+#[test]
+fn audio_that_no_engine_is_given() {
+    let with =
+        |audio: &str| format!("[engines.lab]\nkind = \"grpc\"\nurl = \"http://127.0.0.1:1\"\naudio = \"{audio}\"\n");
+    assert_snapshot!(errors(&with("opus/48000")), @r#"arioso.toml:4:9: engines.lab.audio: "opus/48000" is none of the possible values; write "auto" or "linear16/8000" or "linear16/16000" or "linear16/24000" or "linear16/48000" or "mulaw/8000" or "alaw/8000""#);
+    assert!(parse(&with("auto")).is_ok());
 }
 
 #[test]

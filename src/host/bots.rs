@@ -1,6 +1,6 @@
 //! Bots as they answer calls: the configuration of each, joined with the engines that it names.
 
-use crate::audio::{Resampler, SampleRate};
+use crate::audio::{Codec, Resampler, SampleRate};
 use crate::call::{CallId, CallSettings};
 use crate::config::{self, BotName, Config, EngineKind, EngineName, GrpcEngine as GrpcConfig, LocalEngine};
 use crate::speech::failover::{Candidate, EngineSet};
@@ -20,7 +20,7 @@ use std::sync::Arc;
 const APOLOGY: &[u8] = include_bytes!("../../models/apology.en-US.wav");
 
 /// The rate of a plain AudioSocket call.
-pub(super) const DIALPLAN_RATE: SampleRate = SampleRate::HZ_8000;
+pub(super) const DIALPLAN_CODEC: Codec = Codec::Linear16(SampleRate::HZ_8000);
 
 /// All bots by name.
 #[derive(Debug)]
@@ -168,11 +168,13 @@ impl ConversationBot {
         }
     }
 
-    pub(super) fn session_start(&self, call: &CallId, rate: SampleRate) -> SessionStart {
+    /// What the engines of a call are told first; `codec` is that of the caller's audio.
+    pub(super) fn session_start(&self, call: &CallId, codec: Codec) -> SessionStart {
         SessionStart {
             call: call.clone(),
             language: self.config.language.as_str().to_owned(),
-            rate,
+            rate: codec.rate(),
+            law: codec.law(),
             greeting: self.config.greeting.clone(),
         }
     }
@@ -190,7 +192,7 @@ fn engine_set(bot: &config::ConversationBot, engines: &BTreeMap<&EngineName, Off
 
 /// The rates that calls of this configuration have.
 fn rates_in_use(config: &Config) -> BTreeSet<SampleRate> {
-    let dialplan = config.audiosocket_routes().next().map(|_| DIALPLAN_RATE);
+    let dialplan = config.audiosocket_routes().next().map(|_| DIALPLAN_CODEC.rate());
     config.asterisks.iter().map(|asterisk| asterisk.transport.rate()).chain(dialplan).collect()
 }
 
@@ -228,7 +230,8 @@ fn offer_grpc(name: &EngineName, grpc: &GrpcConfig) -> Result<Offered, BotsError
         }
         None => TlsRoots::System,
     };
-    let settings = GrpcSettings { token, roots, ..GrpcSettings::new(name.as_str(), grpc.url.as_str()) };
+    let settings =
+        GrpcSettings { token, roots, audio: grpc.audio, ..GrpcSettings::new(name.as_str(), grpc.url.as_str()) };
     let engine = GrpcEngine::new(settings).map_err(|cause| BotsError::Engine { engine: engine(), cause })?;
     let engine = Arc::new(engine);
     Ok(Offered {

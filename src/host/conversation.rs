@@ -5,10 +5,11 @@ use super::context::HostContext;
 use super::live_call::CallEnd;
 use super::observation::{Observation, Observed};
 use super::set_up::SetUpError;
-use crate::audio::SampleRate;
+use crate::audio::Codec;
 use crate::call::{CallEvent, CallId, Input, Output, Service};
 use crate::media::MediaStats;
 use crate::speech::failover::CallEngines;
+use crate::speech::queue;
 use crate::transport::{CallHandle, LegLoss, MediaOutput, NewCall, TransportError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,7 +36,7 @@ pub(super) struct Conversation {
 
 /// Who the caller talks to.
 enum Partner {
-    Engines { engines: CallEngines, inputs: mpsc::Receiver<Input> },
+    Engines { engines: CallEngines, inputs: queue::Receiver<Input> },
     Echo,
 }
 
@@ -63,16 +64,16 @@ impl Conversation {
         host: &HostContext,
         call: &CallId,
         bot: &Bot,
-        rate: SampleRate,
+        codec: Codec,
     ) -> Result<Self, TransportError> {
         let (output_sender, outputs) = mpsc::channel(OUTPUTS);
-        let new = NewCall { call: call.clone(), driver: bot.driver(rate), outputs: output_sender };
+        let new = NewCall { call: call.clone(), driver: bot.driver(codec.rate()), outputs: output_sender };
         let media = host.workers.assign().add(new).await?;
         let partner = match bot.kind() {
             BotKind::Echo => Partner::Echo,
             BotKind::Conversation(bot) => {
-                let (sender, inputs) = mpsc::channel(ENGINE_INPUTS);
-                let engines = CallEngines::open(bot.engines(), bot.session_start(call, rate), sender);
+                let (sender, inputs) = queue::bounded(ENGINE_INPUTS);
+                let engines = CallEngines::open(bot.engines(), bot.session_start(call, codec), sender);
                 host.pump.add(media.key(), engines.audio_sender()).await;
                 Partner::Engines { engines, inputs }
             }

@@ -2,7 +2,7 @@
 //!
 //! The UUID is secret and route at once. However such a call ends, we close the connection and the dialplan goes on.
 
-use super::bots::{Bot, DIALPLAN_RATE};
+use super::bots::{Bot, DIALPLAN_CODEC};
 use super::context::HostContext;
 use super::conversation::{Conversation, DEAF_AFTER, Observer, Step};
 use super::live_call::CallEnd;
@@ -93,7 +93,7 @@ async fn converse(
     observe: &Observer,
 ) -> (CallEnd, Option<MediaStats>) {
     let failed = |error| CallEnd::SetUp(set_up::worker(error));
-    let mut conversation = match Conversation::begin(host, call, bot, DIALPLAN_RATE).await {
+    let mut conversation = match Conversation::begin(host, call, bot, DIALPLAN_CODEC).await {
         Ok(conversation) => conversation,
         Err(error) => return (failed(error), None),
     };

@@ -1,7 +1,7 @@
 //! Makes the media legs of calls: asks Asterisk for one and joins it to the call on its worker, for each transport.
 
 use crate::ari::{Ari, AriError, ExternalMedia};
-use crate::audio::SampleRate;
+use crate::audio::Codec;
 use crate::config::{LegCodec, LinearCodec, Login, Media, MediaTransport, RtpCodec, WebSocketConnection};
 use crate::transport::listen::{
     AudioSocketListener, Credentials, DialError, DialplanCalls, ExpectError, Expected, ListenError, WebSocketListener,
@@ -78,7 +78,7 @@ impl Listeners {
                 Way::ExpectedWebSocket { codec, client, listener: self.websocket().await? }
             }
         };
-        Ok(Legs { way, rate: transport.rate(), advertise: self.media.advertise })
+        Ok(Legs { way, codec: transport.codec(), advertise: self.media.advertise })
     }
 
     /// The port for AudioSocket, opened if it is not.
@@ -115,7 +115,7 @@ fn credentials(login: &Login) -> Credentials {
 #[derive(Debug)]
 pub(super) struct Legs {
     way: Way,
-    rate: SampleRate,
+    codec: Codec,
     advertise: IpAddr,
 }
 
@@ -128,18 +128,14 @@ enum Way {
 }
 
 impl Legs {
-    /// Rate of the audio on them.
-    pub(super) const fn rate(&self) -> SampleRate {
-        self.rate
+    /// Codec of what comes on them.
+    pub(super) const fn codec(&self) -> Codec {
+        self.codec
     }
 
     /// What Asterisk calls their format.
     pub(super) const fn format(&self) -> &'static str {
-        match &self.way {
-            Way::Rtp(codec) => codec.receive().asterisk_format(),
-            Way::AudioSocket { codec, .. } => codec.codec().asterisk_format(),
-            Way::DialledWebSocket { codec } | Way::ExpectedWebSocket { codec, .. } => codec.codec().asterisk_format(),
-        }
+        self.codec.asterisk_format()
     }
 
     /// What a leg that disappears before it is connected has met, where that can be told.

@@ -138,8 +138,8 @@ async fn converse(
     events: mpsc::Receiver<LegEvent>,
     observe: &Observer,
 ) -> (CallEnd, Option<MediaStats>) {
-    let rate = context.legs.rate();
-    let mut conversation = match Conversation::begin(&context.host, &arrival.call, &arrival.bot, rate).await {
+    let codec = context.legs.codec();
+    let mut conversation = match Conversation::begin(&context.host, &arrival.call, &arrival.bot, codec).await {
         Ok(conversation) => conversation,
         Err(error) => {
             let end = CallEnd::SetUp(set_up::worker(error));

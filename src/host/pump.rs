@@ -66,7 +66,7 @@ impl Pump {
 fn deliver(batch: &AudioBatch, calls: &HashMap<CallKey, AudioSender>) {
     for (key, start_sample, pcm) in batch.frames() {
         if let Some(sender) = calls.get(&key) {
-            sender.audio(start_sample, pcm.into());
+            sender.audio(start_sample, pcm);
         }
     }
 }

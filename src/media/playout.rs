@@ -5,7 +5,8 @@ use crate::audio::SampleRate;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Reply audio that waits to be played. Holds the buffers of the engine as they came; a frame is copied out of them.
+/// Reply audio that waits to be played. Holds the buffers of the engine as they came; a frame is copied out of them. Takes
+/// almost no memory while nothing waits.
 #[derive(Debug)]
 pub struct Playout {
     chunks: VecDeque<Vec<i16>>,
@@ -14,23 +15,39 @@ pub struct Playout {
     queued: usize,
     capacity: usize,
     played: i64,
-    /// What is left of a reply that was stopped: less than one frame, fading to silence.
+    pace: Pace,
+    /// The last frame was audio of the current reply to its end, so stopping now would be heard as a click.
+    sounding: bool,
+    /// What is still heard of a reply that was stopped or paused: less than one frame, fading to silence.
     tail: Vec<i16>,
     frame_samples: usize,
     /// See [`Self::set_lookahead`].
     lookahead: i64,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    Playing,
+    Paused,
+    /// The next frame goes on after a pause, and fades in.
+    Resuming,
+}
+
+/// Chunks for which there is room at all times. More takes memory until the reply ends.
+const USUAL_CHUNKS: usize = 16;
+
 impl Playout {
     /// An empty queue which holds at most `capacity` of audio.
     pub fn new(rate: SampleRate, capacity: Duration) -> Self {
         Self {
-            chunks: VecDeque::with_capacity(64),
+            chunks: VecDeque::new(),
             head: 0,
             queued: 0,
             capacity: rate.samples_in(capacity) as usize,
             played: 0,
-            tail: Vec::with_capacity(rate.frame_samples()),
+            pace: Pace::Playing,
+            sounding: false,
+            tail: Vec::new(),
             frame_samples: rate.frame_samples(),
             lookahead: 0,
         }
@@ -55,26 +72,61 @@ impl Playout {
         dropped
     }
 
-    /// Writes what is left of a stopped reply into `out`, and silence; what waits goes on waiting.
+    /// Writes what still fades of a reply into `out`, and silence; what waits goes on waiting.
     pub fn hold(&mut self, out: &mut [i16]) {
         let faded = self.tail.len().min(out.len());
         out[..faded].copy_from_slice(&self.tail[..faded]);
         out[faded..].fill(0);
         self.tail.clear();
+        self.sounding = false;
     }
 
     /// Writes the next frame into `out`, silence where there is nothing to play. Returns the number of samples that are
     /// audio of the current reply (not of one that fades out).
     pub fn frame(&mut self, out: &mut [i16]) -> usize {
-        if !self.tail.is_empty() {
+        if !self.tail.is_empty() || self.pace == Pace::Paused {
             // The frame that fades out belongs to the stopped reply alone; a new one begins with the next frame.
             self.hold(out);
             return 0;
         }
         let taken = self.take(out);
         out[taken..].fill(0);
+        if self.pace == Pace::Resuming && taken > 0 {
+            let fade = self.pause_fade().min(taken);
+            fade_in(&mut out[..fade]);
+            self.pace = Pace::Playing;
+        }
+        self.sounding = taken == out.len();
         self.played += taken as i64;
         taken
+    }
+
+    /// Stops playing for now. What is heard fades out over 5 ms; these do not count as played, so that
+    /// [`Self::resume`] goes on at the very sample at which it was paused.
+    pub fn pause(&mut self) {
+        if self.pace == Pace::Playing && self.sounding {
+            let mut tail = std::mem::take(&mut self.tail);
+            tail.resize(self.pause_fade().min(self.queued), 0);
+            self.peek(&mut tail);
+            fade_out(&mut tail);
+            self.tail = tail;
+        }
+        self.pace = Pace::Paused;
+    }
+
+    /// Goes on after [`Self::pause`], fading in over 5 ms. Where the pause was never heard, nothing is heard of it.
+    pub fn resume(&mut self) {
+        if self.pace == Pace::Paused {
+            self.pace = if self.sounding { Pace::Playing } else { Pace::Resuming };
+            if self.sounding {
+                self.tail.clear();
+            }
+        }
+    }
+
+    /// Whether it is paused.
+    pub fn is_paused(&self) -> bool {
+        self.pace == Pace::Paused
     }
 
     /// Ends the reply: the next frame fades to silence and nothing of it follows. Returns the samples of the reply that
@@ -94,19 +146,21 @@ impl Playout {
             let taken = self.take(&mut tail);
             tail.truncate(taken);
             self.played += taken as i64;
-            for (left, sample) in (0..taken).rev().zip(&mut tail) {
-                *sample = (i64::from(*sample) * left as i64 / taken as i64) as i16;
-            }
+            fade_out(&mut tail);
+            self.tail = tail;
         }
-        self.tail = tail;
         self.discard()
     }
 
-    /// Drops what waits, without a fade. Returns the samples of the reply that were played; the count starts again.
+    /// Drops what waits, without a fade. Returns the samples of the reply that were played; the count starts again, and
+    /// nothing is paused.
     pub fn discard(&mut self) -> i64 {
         self.chunks.clear();
+        self.chunks.shrink_to(USUAL_CHUNKS);
         self.head = 0;
         self.queued = 0;
+        self.pace = Pace::Playing;
+        self.sounding = false;
         std::mem::take(&mut self.played)
     }
 
@@ -146,6 +200,19 @@ impl Playout {
         filled
     }
 
+    /// Copies what will be played next, which must be as much as `out` holds.
+    fn peek(&self, out: &mut [i16]) {
+        let chunks = self.chunks.iter().flatten().skip(self.head);
+        for (sample, next) in out.iter_mut().zip(chunks) {
+            *sample = *next;
+        }
+    }
+
+    /// Samples over which a pause fades: 5 ms.
+    fn pause_fade(&self) -> usize {
+        self.frame_samples / 4
+    }
+
     /// Samples of the current reply that were played.
     pub fn played(&self) -> i64 {
         self.played
@@ -159,6 +226,20 @@ impl Playout {
     /// Samples that wait to be played.
     pub fn queued(&self) -> usize {
         self.queued
+    }
+}
+
+fn fade_out(pcm: &mut [i16]) {
+    let length = pcm.len();
+    for (left, sample) in (0..length).rev().zip(pcm) {
+        *sample = (i64::from(*sample) * left as i64 / length as i64) as i16;
+    }
+}
+
+fn fade_in(pcm: &mut [i16]) {
+    let length = pcm.len();
+    for (passed, sample) in pcm.iter_mut().enumerate() {
+        *sample = (i64::from(*sample) * (passed as i64 + 1) / (length as i64 + 1)) as i16;
     }
 }
 
@@ -202,12 +283,14 @@ mod tests {
     #[test]
     fn stopping_twice_does_not_lengthen_the_fade() {
         let mut playout = playout();
-        playout.push(vec![10_000; 1600]);
-        playout.stop();
-        playout.push(vec![10_000; 1600]);
-        playout.stop();
         let mut frame = [0; 160];
+        playout.push(vec![10_000; 1600]);
         playout.frame(&mut frame);
+        playout.stop();
+        playout.push(vec![10_000; 1600]);
+        playout.stop();
+        playout.frame(&mut frame);
+        assert!(frame[0] > 9_000);
         playout.frame(&mut frame);
         assert_eq!(frame, [0; 160]);
     }

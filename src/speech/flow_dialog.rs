@@ -1,11 +1,10 @@
 //! The built-in dialogue as an engine: a [`Flow`] behind the [`Dialog`] trait, in this process.
 
-use super::{Dialog, DialogSession, EngineError, Session, SessionStart};
+use super::{Dialog, DialogSession, EngineError, Session, SessionStart, queue};
 use crate::call::{DialogCommand, DialogEvent};
 use crate::flow::{Conversation, Flow};
 use async_trait::async_trait;
 use std::sync::Arc;
-use tokio::sync::mpsc;
 
 /// Commands that wait for an answer. A call has one question open at a time, plus the interruption of the last answer;
 /// when this is full the caller of `send` waits.
@@ -30,8 +29,8 @@ impl FlowDialog {
 impl Dialog for FlowDialog {
     /// Never fails; must be called within a tokio runtime.
     async fn open(&self, _: SessionStart) -> Result<DialogSession, EngineError> {
-        let (requests, commands) = mpsc::channel(COMMANDS);
-        let (answers, events) = mpsc::channel(EVENTS);
+        let (requests, commands) = queue::bounded(COMMANDS);
+        let (answers, events) = queue::bounded(EVENTS);
         tokio::spawn(converse(Conversation::new(Arc::clone(&self.flow)), commands, answers));
         Ok(Session { requests, events })
     }
@@ -40,8 +39,8 @@ impl Dialog for FlowDialog {
 /// Answers until the call drops its side: either end of the session.
 async fn converse(
     mut conversation: Conversation,
-    mut commands: mpsc::Receiver<DialogCommand>,
-    answers: mpsc::Sender<Result<DialogEvent, EngineError>>,
+    mut commands: queue::Receiver<DialogCommand>,
+    answers: queue::Sender<Result<DialogEvent, EngineError>>,
 ) {
     while let Some(command) = commands.recv().await {
         for event in conversation.step(&command) {
@@ -84,6 +83,7 @@ mod tests {
             call: CallId::new("call-1").unwrap(),
             language: "en-US".to_owned(),
             rate: SampleRate::HZ_8000,
+            law: None,
             greeting: None,
         }
     }

@@ -1,14 +1,16 @@
 //! Speech engines: one trait a service, and what implements it (engines over gRPC, engines in this process), with
 //! fail-over outside the adapters. The protobuf types stop here.
 //!
-//! A session is a pair of bounded channels: requests in, events out. Opening one is quick or fails within
-//! limits of the adapter's own. The end of the event channel means that the session is over; an `Err` in it says why it broke.
+//! A session is a pair of bounded queues: requests in, events out. Opening one is quick or fails within
+//! limits of the adapter's own. The end of the event queue means that the session is over; an `Err` in it says why it broke.
 
+mod codec;
 pub mod failover;
 pub mod flow_dialog;
 pub mod grpc;
 pub mod local;
 mod proto;
+pub mod queue;
 #[cfg(test)]
 mod scripted;
 pub mod server;
@@ -18,13 +20,13 @@ mod token;
 pub use token::BearerToken;
 
 use crate::audio::SampleRate;
+use crate::audio::g711::Law;
 use crate::call::{
     CallId, DialogCommand, DialogEvent, RecognizerCommand, RecognizerEvent, SynthesizerCommand, SynthesizerEvent,
 };
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
 
 /// What every session is told first.
 #[derive(Clone, Debug)]
@@ -35,6 +37,9 @@ pub struct SessionStart {
     pub language: String,
     /// Rate of the audio that will be sent or is wanted. Always [`SampleRate::HZ_8000`] or higher, LINEAR16.
     pub rate: SampleRate,
+    /// The companding law of the caller's leg, where it has one: every sample that came over the wire is then one of its 256
+    /// values.
+    pub law: Option<Law>,
     /// Text of the greeting that the caller hears without the dialogue being asked; for the dialogue's history.
     pub greeting: Option<String>,
 }
@@ -56,10 +61,10 @@ pub enum RecognizerRequest {
 /// One open session of an engine. Dropping `requests` asks for a polite end (`finish`), dropping both is an abort.
 #[derive(Debug)]
 pub struct Session<Request, Event> {
-    /// To the engine. Bounded: a full channel means that the engine does not keep up.
-    pub requests: mpsc::Sender<Request>,
+    /// To the engine. Bounded: a full queue means that the engine does not keep up.
+    pub requests: queue::Sender<Request>,
     /// From the engine. Bounded: the engine is not read while this is full.
-    pub events: mpsc::Receiver<Result<Event, EngineError>>,
+    pub events: queue::Receiver<Result<Event, EngineError>>,
 }
 
 /// A recogniser's session.

@@ -1,8 +1,8 @@
 //! The generated messages of `proto/arioso/speech/v1alpha1`, and what both ends of a stream do alike with them. Nothing
 //! outside `speech` sees these types.
 
-use crate::audio::SampleRate;
-use bytes::{BufMut, Bytes, BytesMut};
+use crate::audio::g711::Law;
+use crate::audio::{PcmFormat, SampleRate};
 use std::time::Duration;
 
 mod generated {
@@ -30,15 +30,27 @@ pub(super) const CALL_ID_KEY: &str = "x-arioso-call-id";
 /// Metadata key of the token.
 pub(super) const AUTHORIZATION_KEY: &str = "authorization";
 
-/// The format that this version speaks: LINEAR16, one channel.
-pub(super) fn linear16(rate: SampleRate) -> AudioFormat {
-    AudioFormat { encoding: AudioEncoding::Linear16.into(), sample_rate_hz: rate.hz(), channel_count: 1 }
+/// A format as the contract writes it.
+pub(super) fn audio_format(format: PcmFormat) -> AudioFormat {
+    let encoding = match format {
+        PcmFormat::Linear16(_) => AudioEncoding::Linear16,
+        PcmFormat::G711(Law::Mu) => AudioEncoding::Mulaw,
+        PcmFormat::G711(Law::A) => AudioEncoding::Alaw,
+    };
+    AudioFormat { encoding: encoding.into(), sample_rate_hz: format.rate().hz(), channel_count: 1 }
 }
 
-/// The rate of a format, if it is LINEAR16 with one channel.
-pub(super) fn linear16_rate(format: &AudioFormat) -> Option<SampleRate> {
-    let mono = format.channel_count <= 1;
-    (mono && format.encoding() == AudioEncoding::Linear16).then(|| SampleRate::new(format.sample_rate_hz)).flatten()
+/// A format of the contract, if it is one that this version speaks.
+pub(super) fn pcm_format(format: &AudioFormat) -> Option<PcmFormat> {
+    if format.channel_count > 1 {
+        return None;
+    }
+    match format.encoding() {
+        AudioEncoding::Linear16 => SampleRate::new(format.sample_rate_hz).map(PcmFormat::Linear16),
+        AudioEncoding::Mulaw if format.sample_rate_hz == 8_000 => Some(PcmFormat::G711(Law::Mu)),
+        AudioEncoding::Alaw if format.sample_rate_hz == 8_000 => Some(PcmFormat::G711(Law::A)),
+        AudioEncoding::Mulaw | AudioEncoding::Alaw | AudioEncoding::Unspecified => None,
+    }
 }
 
 /// What a format is called in errors: `LINEAR16/8000`.
@@ -50,18 +62,11 @@ pub(super) fn format_name(format: &AudioFormat) -> String {
     }
 }
 
-/// Samples as LINEAR16: little-endian.
-pub(super) fn chunk(start_sample: i64, pcm: &[i16]) -> AudioChunk {
-    let mut data = BytesMut::with_capacity(pcm.len() * 2);
-    for &sample in pcm {
-        data.put_i16_le(sample);
-    }
-    AudioChunk { start_sample, data: data.freeze() }
-}
-
-/// LINEAR16 as samples; `None` for an odd number of bytes.
-pub(super) fn samples(data: &Bytes) -> Option<impl ExactSizeIterator<Item = i16> + '_> {
-    data.len().is_multiple_of(2).then(|| data.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])))
+/// Samples as a piece of audio.
+pub(super) fn chunk(format: PcmFormat, start_sample: i64, pcm: &[i16]) -> AudioChunk {
+    let mut data = Vec::new();
+    format.encode(pcm, &mut data);
+    AudioChunk { start_sample, data: data.into() }
 }
 
 #[cfg(test)]
@@ -69,23 +74,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn samples_survive_the_wire() {
-        let pcm = [0, 1, -1, i16::MAX, i16::MIN];
-        let chunk = chunk(7, &pcm);
-        assert_eq!(chunk.data.as_ref(), [0, 0, 1, 0, 0xff, 0xff, 0xff, 0x7f, 0, 0x80]);
-        assert!(samples(&chunk.data).expect("even length").eq(pcm));
-        assert!(samples(&Bytes::from_static(&[1, 2, 3])).is_none());
-    }
-
-    #[test]
-    fn only_linear16_with_one_channel_has_a_rate() {
-        let format = linear16(SampleRate::HZ_8000);
-        assert_eq!(linear16_rate(&format), Some(SampleRate::HZ_8000));
-        assert_eq!(linear16_rate(&AudioFormat { channel_count: 2, ..format }), None);
-        assert_eq!(linear16_rate(&AudioFormat { sample_rate_hz: 11_025, ..format }), None);
-        let mulaw = AudioFormat { encoding: AudioEncoding::Mulaw.into(), ..format };
-        assert_eq!(linear16_rate(&mulaw), None);
-        assert_eq!(format_name(&mulaw), "MULAW/8000");
+    fn formats_of_the_contract_are_ours_and_back() {
+        for format in [PcmFormat::MANDATORY, PcmFormat::G711(Law::Mu), PcmFormat::G711(Law::A)] {
+            assert_eq!(pcm_format(&audio_format(format)), Some(format));
+            assert_eq!(format_name(&audio_format(format)), format.to_string());
+        }
+        let format = audio_format(PcmFormat::MANDATORY);
+        assert_eq!(pcm_format(&AudioFormat { channel_count: 2, ..format }), None);
+        assert_eq!(pcm_format(&AudioFormat { sample_rate_hz: 11_025, ..format }), None);
+        let wideband = AudioFormat { sample_rate_hz: 16_000, ..audio_format(PcmFormat::G711(Law::Mu)) };
+        assert_eq!(pcm_format(&wideband), None);
+        assert_eq!(format_name(&wideband), "MULAW/16000");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     Dialog, DialogSession, EngineError, Recognizer, RecognizerRequest, RecognizerSession, Session, SessionStart,
-    Synthesizer, SynthesizerSession,
+    Synthesizer, SynthesizerSession, queue,
 };
 use crate::audio::SampleRate;
 use crate::call::{CallId, DialogCommand, DialogEvent, RecognizerEvent, SynthesizerCommand, SynthesizerEvent};
@@ -17,6 +17,7 @@ pub(crate) fn start() -> SessionStart {
         call: CallId::new("call-1").expect("a valid id"),
         language: "en-US".into(),
         rate: SampleRate::HZ_8000,
+        law: None,
         greeting: Some("Hello.".into()),
     }
 }
@@ -25,8 +26,8 @@ pub(crate) fn start() -> SessionStart {
 #[derive(Debug)]
 pub(crate) struct Far<Request, Event> {
     pub(crate) start: SessionStart,
-    pub(crate) requests: mpsc::Receiver<Request>,
-    pub(crate) events: mpsc::Sender<Result<Event, EngineError>>,
+    pub(crate) requests: queue::Receiver<Request>,
+    pub(crate) events: queue::Sender<Result<Event, EngineError>>,
 }
 
 impl<Request, Event> Far<Request, Event> {
@@ -87,8 +88,8 @@ impl<Request, Event> Scripted<Request, Event> {
             Mood::Hesitating(go_on) => go_on.notified().await,
             Mood::Silent => std::future::pending().await,
         }
-        let (requests, far_requests) = mpsc::channel(64);
-        let (far_events, events) = mpsc::channel(16);
+        let (requests, far_requests) = queue::bounded(64);
+        let (far_events, events) = queue::bounded(16);
         let _ = self.sessions.send(Far { start, requests: far_requests, events: far_events });
         Ok(Session { requests, events })
     }

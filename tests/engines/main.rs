@@ -29,7 +29,7 @@ fn engines() -> &'static LocalEngines {
 
 fn start() -> SessionStart {
     let call = CallId::new("a-test").unwrap();
-    SessionStart { call, language: "en-US".into(), rate: RATE, greeting: None }
+    SessionStart { call, language: "en-US".into(), rate: RATE, law: None, greeting: None }
 }
 
 async fn recognizer() -> RecognizerSession {

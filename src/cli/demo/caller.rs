@@ -214,6 +214,7 @@ async fn recognize(stage: &Stage, pcm: &[i16]) -> Result<String> {
         call: CallId::new("demo-listener").context("a valid id")?,
         language: "en-US".to_owned(),
         rate: SampleRate::HZ_8000,
+        law: None,
         greeting: None,
     };
     let mut session = stage.listener.recognizer.open(start).await?;

@@ -3,11 +3,9 @@
 use super::Candidate;
 use super::service::EngineService;
 use crate::call::Input;
+use crate::speech::queue::{self, NoRoom};
 use crate::speech::{EngineError, Session, SessionStart};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
@@ -17,18 +15,15 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(1);
 /// A session is given so long to end politely when the call is over.
 const CLOSING_LIMIT: Duration = Duration::from_secs(2);
 
-/// Pieces of audio that wait while a session is being opened, ten seconds. When full the oldest is dropped and counted.
-const WAITING_AUDIO: usize = 512;
-
 /// Commands that wait while a session is being opened, far more than a call gives in that time. None is dropped: when
 /// full the engine that does not open has failed.
 const WAITING_COMMANDS: usize = 256;
 
 /// What a line is given to do.
 #[derive(Debug)]
-pub(super) enum Work<Request> {
+pub(super) enum Work<Command> {
     /// For the engine.
-    Request(Request),
+    Command(Command),
     /// The engine is late.
     FailOver(&'static str),
     /// The call knows of the last switch.
@@ -39,8 +34,8 @@ struct Line<S: EngineService> {
     service: S,
     candidates: Vec<Candidate<S::Engine>>,
     start: SessionStart,
-    work: mpsc::Receiver<Work<S::Request>>,
-    inputs: mpsc::Sender<Input>,
+    work: queue::Receiver<Work<S::Command>>,
+    inputs: queue::Sender<Input>,
     /// Candidates that have failed since an engine last said something.
     failed: Vec<usize>,
     /// The engine that the call believes to be in use, or is about to hear of: the first in the list to begin with.
@@ -50,9 +45,6 @@ struct Line<S: EngineService> {
     unaccepted: u32,
     /// The call said that the engine is late while its session was being opened, and has had no answer.
     owes_answer: bool,
-    waiting: Vec<S::Request>,
-    /// Samples of caller audio that there was no room for.
-    audio_dropped: Arc<AtomicU64>,
 }
 
 /// The engine in use.
@@ -71,14 +63,14 @@ enum Stop {
 
 /// Runs until the call is over.
 pub(super) async fn run<S: EngineService>(
+    service: S,
     candidates: Vec<Candidate<S::Engine>>,
     start: SessionStart,
-    work: mpsc::Receiver<Work<S::Request>>,
-    inputs: mpsc::Sender<Input>,
-    audio_dropped: Arc<AtomicU64>,
+    work: queue::Receiver<Work<S::Command>>,
+    inputs: queue::Sender<Input>,
 ) {
     let line = Line::<S> {
-        service: S::default(),
+        service,
         candidates,
         start,
         work,
@@ -87,8 +79,6 @@ pub(super) async fn run<S: EngineService>(
         believed: 0,
         unaccepted: 0,
         owes_answer: false,
-        waiting: Vec::new(),
-        audio_dropped,
     };
     line.run().await;
 }
@@ -109,11 +99,13 @@ impl<S: EngineService> Line<S> {
                 Ok(()) => self.serve(&mut in_use).await,
                 Err(stop) => stop,
             };
+            self.service.detach();
             match stop {
                 Stop::CallOver => return finish(in_use).await,
                 Stop::Failed(error) => self.has_failed(index, &error),
             }
         }
+        self.service.end();
         warn!(call = %self.start.call, %service, "no engine is left");
         let _ = self.inputs.send(Input::EnginesExhausted { service }).await;
         while self.work.recv().await.is_some() {}
@@ -152,12 +144,15 @@ impl<S: EngineService> Line<S> {
     }
 
     /// Takes in work while there is no session.
-    fn take(&mut self, work: Work<S::Request>) -> Result<(), EngineError> {
+    fn take(&mut self, work: Work<S::Command>) -> Result<(), EngineError> {
         match work {
-            Work::Request(_) if self.is_for_another_engine() => {}
-            Work::Request(request) => {
-                self.service.outgoing(request, &mut self.waiting);
-                return self.keep_in_bounds();
+            Work::Command(_) if self.is_for_another_engine() => {}
+            Work::Command(command) => {
+                self.service.take(command);
+                if self.service.commands_waiting() > WAITING_COMMANDS {
+                    self.service.forget_commands();
+                    return Err(EngineError::Late("no session was opened while commands piled up"));
+                }
             }
             // Answered when a session is open: the call's watchdog rests until then.
             Work::FailOver(_) => self.owes_answer |= self.unaccepted == 0,
@@ -166,36 +161,18 @@ impl<S: EngineService> Line<S> {
         Ok(())
     }
 
-    fn keep_in_bounds(&mut self) -> Result<(), EngineError> {
-        let audio = self.waiting.iter().filter(|request| S::samples(request).is_some()).count();
-        if self.waiting.len() - audio > WAITING_COMMANDS {
-            self.waiting.clear();
-            return Err(EngineError::Late("no session was opened while commands piled up"));
-        }
-        if audio > WAITING_AUDIO
-            && let Some((oldest, samples)) =
-                self.waiting.iter().enumerate().find_map(|(index, request)| Some((index, S::samples(request)?)))
-        {
-            self.waiting.remove(oldest);
-            self.audio_dropped.fetch_add(samples, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// Whether requests that come now were given before the call knew of the engine in use, and will be given again.
+    /// Whether commands that come now were given before the call knew of the engine in use, and will be given again.
     fn is_for_another_engine(&self) -> bool {
         S::REPEATED_BY_CALL && self.unaccepted > 0
     }
 
     /// Brings a new session to where the old one was, and tells the call.
     async fn take_over(&mut self, in_use: &InUse<S>) -> Result<(), Stop> {
-        let mut first = std::mem::take(&mut self.waiting);
         let owes_answer = std::mem::take(&mut self.owes_answer);
-        if in_use.index != self.believed {
+        let switched = in_use.index != self.believed;
+        if switched {
             let (from, to) = (&self.candidates[self.believed].name, &self.candidates[in_use.index].name);
             info!(call = %self.start.call, service = %S::SERVICE, %from, %to, "engine switched");
-            // Either the service knows what was given so far, or the call gives it again.
-            first = self.service.replay();
             let switched = Input::EngineSwitched { service: S::SERVICE, from: from.to_string(), to: to.to_string() };
             self.tell(switched).await?;
             self.believed = in_use.index;
@@ -203,8 +180,26 @@ impl<S: EngineService> Line<S> {
         } else if owes_answer {
             self.tell(Input::EngineKept { service: S::SERVICE }).await?;
         }
-        for request in first {
-            give(in_use, request).await?;
+        // Either the service knows what was given so far, or the call gives it again.
+        self.service.attach(&in_use.session.requests, switched);
+        self.send(in_use).await
+    }
+
+    /// Sends all that can go to the session.
+    async fn send(&mut self, in_use: &InUse<S>) -> Result<(), Stop> {
+        let requests = &in_use.session.requests;
+        while self.service.has_next() {
+            let permit = match requests.try_reserve() {
+                Ok(permit) => Ok(permit),
+                Err(NoRoom::Closed) => Err(EngineError::Closed),
+                // Boxed: so rare, and its timer would take memory in every call.
+                Err(NoRoom::Full) => match Box::pin(timeout(REQUEST_LIMIT, requests.reserve())).await {
+                    Ok(permit) => permit.map_err(|_| EngineError::Closed),
+                    Err(_) => Err(EngineError::Overdue { step: "room for a request", limit: REQUEST_LIMIT }),
+                },
+            };
+            // If the session is over, its own last word, if there is one, is in the events.
+            self.service.send_next(permit.map_err(Stop::Failed)?);
         }
         Ok(())
     }
@@ -214,18 +209,15 @@ impl<S: EngineService> Line<S> {
     }
 
     async fn serve(&mut self, in_use: &mut InUse<S>) -> Stop {
-        let mut ready = Vec::new();
         loop {
             tokio::select! {
                 work = self.work.recv() => match work {
                     None => return Stop::CallOver,
-                    Some(Work::Request(_)) if self.is_for_another_engine() => {}
-                    Some(Work::Request(request)) => {
-                        self.service.outgoing(request, &mut ready);
-                        for request in ready.drain(..) {
-                            if let Err(stop) = give(in_use, request).await {
-                                return stop;
-                            }
+                    Some(Work::Command(_)) if self.is_for_another_engine() => {}
+                    Some(Work::Command(command)) => {
+                        self.service.take(command);
+                        if let Err(stop) = self.send(in_use).await {
+                            return stop;
                         }
                     }
                     Some(Work::Accepted) => self.unaccepted = self.unaccepted.saturating_sub(1),
@@ -241,6 +233,11 @@ impl<S: EngineService> Line<S> {
                         }
                     }
                 },
+                () = self.service.behind() => {
+                    if let Err(stop) = self.send(in_use).await {
+                        return stop;
+                    }
+                }
                 event = in_use.session.events.recv() => match event {
                     Some(Ok(event)) => {
                         self.has_spoken(in_use);
@@ -265,15 +262,6 @@ impl<S: EngineService> Line<S> {
 
     fn has_alternative(&self, in_use: usize) -> bool {
         (0..self.candidates.len()).any(|index| index != in_use && !self.failed.contains(&index))
-    }
-}
-
-async fn give<S: EngineService>(in_use: &InUse<S>, request: S::Request) -> Result<(), Stop> {
-    match timeout(REQUEST_LIMIT, in_use.session.requests.send(request)).await {
-        Ok(Ok(())) => Ok(()),
-        // The session is over; its own last word, if there is one, is in the events.
-        Ok(Err(_)) => Err(Stop::Failed(EngineError::Closed)),
-        Err(_) => Err(Stop::Failed(EngineError::Overdue { step: "room for a request", limit: REQUEST_LIMIT })),
     }
 }
 

@@ -6,30 +6,33 @@
 //!      └── call::Input ◀┘
 //! ```
 //!
+//! Caller audio goes beside the line, from [`AudioSender`] straight into the session, as long as the session keeps up.
+//!
 //! An engine that failed is passed over for a while by all calls ([`Breaker`]). The call is told of every switch, and
 //! says when it has taken note ([`CallEngines::accepted`]): commands from before that were meant for the old engine.
 
 mod breaker;
 mod line;
+mod recognition;
+mod ring;
 mod service;
 #[cfg(test)]
 mod tests;
 
-use super::{Dialog, Recognizer, SessionStart, Synthesizer};
+use super::{Dialog, Recognizer, SessionStart, Synthesizer, queue};
 use crate::call::{CallId, DialogCommand, Input, RecognizerCommand, Service, SynthesizerCommand};
 use breaker::Breaker;
 use line::Work;
-use service::{DialogService, EngineService, RecognitionService, SynthesisService};
+use recognition::{CallerAudio, RecognitionService};
+use service::{DialogService, EngineService, SynthesisService};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-/// Work that may wait for a line: five seconds of audio. When full, audio is dropped and counted, and whoever gives a
-/// command waits; the line reads all the time, but for the second that an engine may take to accept a request.
-const QUEUE: usize = 256;
+/// Work that may wait for a line. When full, whoever gives a command waits; the line reads all the time, but for the second
+/// that an engine may take to accept a request.
+const QUEUE: usize = 32;
 
 /// An engine under its configured name, and how well it does. Clones share that knowledge.
 pub struct Candidate<E: ?Sized> {
@@ -71,65 +74,59 @@ pub struct EngineSet {
 /// The engines of one call.
 #[derive(Debug)]
 pub struct CallEngines {
-    recognition: mpsc::Sender<Work<super::RecognizerRequest>>,
-    synthesis: mpsc::Sender<Work<SynthesizerCommand>>,
-    dialog: mpsc::Sender<Work<DialogCommand>>,
-    audio_dropped: Arc<AtomicU64>,
+    recognition: queue::Sender<Work<RecognizerCommand>>,
+    synthesis: queue::Sender<Work<SynthesizerCommand>>,
+    dialog: queue::Sender<Work<DialogCommand>>,
+    audio: Arc<CallerAudio>,
     call: CallId,
     lines: TaskTracker,
 }
 
 /// Gives caller audio to the recogniser of one call.
 #[derive(Clone, Debug)]
-pub struct AudioSender {
-    recognition: mpsc::Sender<Work<super::RecognizerRequest>>,
-    dropped: Arc<AtomicU64>,
-}
+pub struct AudioSender(Arc<CallerAudio>);
 
 impl AudioSender {
-    /// Hands over samples; `start_sample` is the position of the first. Never waits: what the recogniser has no room for is
-    /// dropped and counted, and its position tells the engine of the gap.
-    pub fn audio(&self, start_sample: i64, pcm: Arc<[i16]>) {
-        let samples = pcm.len() as u64;
-        let request = super::RecognizerRequest::Audio { start_sample, pcm };
-        if self.recognition.try_send(Work::Request(request)).is_err() {
-            self.dropped.fetch_add(samples, Ordering::Relaxed);
-        }
+    /// Hands over samples; `start_sample` is the position of the first. Never waits: audio for which the recogniser has no
+    /// room waits for ten seconds, then it is dropped and counted, and positions tell the engine of the gap.
+    pub fn audio(&self, start_sample: i64, pcm: &[i16]) {
+        self.0.push(start_sample, pcm);
     }
 }
 
 impl CallEngines {
     /// Starts opening a session of the first engine of each service and returns at once; commands given meanwhile wait.
     /// What the engines say goes to `inputs`.
-    pub fn open(engines: &EngineSet, start: SessionStart, inputs: mpsc::Sender<Input>) -> Self {
-        let (lines, audio_dropped) = (TaskTracker::new(), Arc::default());
+    pub fn open(engines: &EngineSet, start: SessionStart, inputs: queue::Sender<Input>) -> Self {
+        let lines = TaskTracker::new();
         let call = start.call.clone();
-        let recognition =
-            open_line::<RecognitionService>(&engines.recognizers, &start, &inputs, &audio_dropped, &lines);
-        let synthesis = open_line::<SynthesisService>(&engines.synthesizers, &start, &inputs, &audio_dropped, &lines);
-        let dialog = open_line::<DialogService>(&engines.dialogs, &start, &inputs, &audio_dropped, &lines);
+        let audio = CallerAudio::new(&start);
+        let recognizing = RecognitionService(Arc::clone(&audio));
+        let recognition = open_line(recognizing, &engines.recognizers, &start, &inputs, &lines);
+        let synthesis = open_line(SynthesisService::default(), &engines.synthesizers, &start, &inputs, &lines);
+        let dialog = open_line(DialogService::default(), &engines.dialogs, &start, &inputs, &lines);
         lines.close();
-        Self { recognition, synthesis, dialog, audio_dropped, call, lines }
+        Self { recognition, synthesis, dialog, audio, call, lines }
     }
 
     /// The entrance for caller audio.
     pub fn audio_sender(&self) -> AudioSender {
-        AudioSender { recognition: self.recognition.clone(), dropped: Arc::clone(&self.audio_dropped) }
+        AudioSender(Arc::clone(&self.audio))
     }
 
     /// To the recogniser.
     pub async fn recognizer(&self, command: RecognizerCommand) {
-        give(&self.recognition, Work::Request(super::RecognizerRequest::Command(command))).await;
+        give(&self.recognition, Work::Command(command)).await;
     }
 
     /// To the synthesiser.
     pub async fn synthesizer(&self, command: SynthesizerCommand) {
-        give(&self.synthesis, Work::Request(command)).await;
+        give(&self.synthesis, Work::Command(command)).await;
     }
 
     /// To the dialogue.
     pub async fn dialog(&self, command: DialogCommand) {
-        give(&self.dialog, Work::Request(command)).await;
+        give(&self.dialog, Work::Command(command)).await;
     }
 
     /// The engine of this service is late: take the next one, if there is one.
@@ -153,10 +150,10 @@ impl CallEngines {
     /// Ends all sessions, politely if they let themselves be ended within a short while. Returns, and logs if there are
     /// any, how many samples of caller audio the recogniser had no room for.
     pub async fn close(self) -> u64 {
-        let Self { recognition, synthesis, dialog, audio_dropped, call, lines } = self;
+        let Self { recognition, synthesis, dialog, audio, call, lines } = self;
         drop((recognition, synthesis, dialog));
         lines.wait().await;
-        let samples = audio_dropped.load(Ordering::Relaxed);
+        let samples = audio.dropped();
         if samples > 0 {
             warn!(%call, samples, "the recogniser had no room for some of the caller's audio: dropped");
         }
@@ -166,18 +163,18 @@ impl CallEngines {
 
 /// Starts the task of one service.
 fn open_line<S: EngineService>(
+    service: S,
     candidates: &[Candidate<S::Engine>],
     start: &SessionStart,
-    inputs: &mpsc::Sender<Input>,
-    audio_dropped: &Arc<AtomicU64>,
+    inputs: &queue::Sender<Input>,
     lines: &TaskTracker,
-) -> mpsc::Sender<Work<S::Request>> {
-    let (sender, work) = mpsc::channel(QUEUE);
-    lines.spawn(line::run::<S>(candidates.to_vec(), start.clone(), work, inputs.clone(), Arc::clone(audio_dropped)));
+) -> queue::Sender<Work<S::Command>> {
+    let (sender, work) = queue::bounded(QUEUE);
+    lines.spawn(line::run(service, candidates.to_vec(), start.clone(), work, inputs.clone()));
     sender
 }
 
-async fn give<T>(line: &mpsc::Sender<Work<T>>, work: Work<T>) {
+async fn give<T>(line: &queue::Sender<Work<T>>, work: Work<T>) {
     // A line ends only after its senders, so the error cannot occur while the call lives.
     let _ = line.send(work).await;
 }

@@ -6,6 +6,7 @@ use hyper_util::rt::TokioIo;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -28,6 +29,8 @@ pub(super) struct Channels {
     endpoint: Endpoint,
     connector: TcpConnector,
     shards: Mutex<Vec<Shard>>,
+    /// How many connections have been made so far.
+    connected: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -53,8 +56,15 @@ impl Channels {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-        let connector = TcpConnector { limit: connect_limit, refused: Arc::default() };
-        Self { endpoint, connector, shards: Mutex::default() }
+        let connected = Arc::<AtomicU64>::default();
+        let connector =
+            TcpConnector { limit: connect_limit, refused: Arc::default(), connected: Arc::clone(&connected) };
+        Self { endpoint, connector, shards: Mutex::default(), connected }
+    }
+
+    /// How many connections have been made so far: while this is the same, so is the engine.
+    pub(super) fn connections(&self) -> u64 {
+        self.connected.load(Ordering::Relaxed)
     }
 
     /// A place on the emptiest channel. Must be called inside a tokio runtime.
@@ -87,6 +97,7 @@ struct TcpConnector {
     limit: Duration,
     /// The last refusal, and when it was.
     refused: Arc<Mutex<Option<(Instant, Refusal)>>>,
+    connected: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Debug)]
@@ -107,6 +118,9 @@ impl TcpConnector {
             let text = format!("no connection within {:?}", self.limit);
             Err(io::Error::new(io::ErrorKind::TimedOut, text))
         });
+        if result.is_ok() {
+            self.connected.fetch_add(1, Ordering::Relaxed);
+        }
         let refusal = result.as_ref().err().map(|error| {
             let refusal = Refusal { kind: error.kind(), text: error.to_string() };
             (Instant::now(), refusal)

@@ -110,14 +110,15 @@ impl Contract for Dialog {
     type Event = DialogEvent;
     type Request = ExchangeRequest;
     type Response = ExchangeResponse;
+    type Sender = Arc<Sent>;
 
-    fn sent(&self) -> Arc<Sent> {
+    fn sender(&self) -> Arc<Sent> {
         Arc::clone(&self.sent)
     }
 
-    fn request(command: DialogCommand, sent: &Sent) -> ExchangeRequest {
+    fn request(command: DialogCommand, sent: &mut Arc<Sent>) -> Option<ExchangeRequest> {
         use exchange_request::Payload;
-        request(match command {
+        Some(request(match command {
             DialogCommand::UserTurn { utterance, text, reply } => {
                 sent.open(reply.0);
                 let turn = UserTurn { reply_id: reply.0, utterance_index: utterance.0, text, ..UserTurn::default() };
@@ -134,7 +135,7 @@ impl Contract for Dialog {
             DialogCommand::Interrupt { reply, heard_text, played_sample } => {
                 Payload::Interrupt(Interrupt { reply_id: reply.0, heard_text, played_sample, ..Interrupt::default() })
             }
-        })
+        }))
     }
 
     fn finish() -> ExchangeRequest {

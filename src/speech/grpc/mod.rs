@@ -1,8 +1,10 @@
 //! Engines of kind `grpc`: the client side of the contract. One adapter implements all three services over a few shared
 //! connections; what one service says on the wire, and how its engine is checked, is in a file of its own.
 
+mod caller_audio;
 mod channel;
 mod dialog;
+mod formats;
 mod recognition;
 mod session;
 mod synthesis;
@@ -17,11 +19,12 @@ use super::{
     BearerToken, Dialog, DialogSession, EngineError, Recognizer, RecognizerSession, SessionStart, Synthesizer,
     SynthesizerSession,
 };
+use crate::audio::PcmFormat;
 use crate::call::{CallId, Service};
 use async_trait::async_trait;
 use channel::Channels;
 use session::Opening;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Uri};
 use tracing::{Instrument, Span};
@@ -37,6 +40,9 @@ pub struct GrpcSettings {
     pub token: Option<BearerToken>,
     /// Who may have signed the engine's certificate. Only looked at with `https`.
     pub roots: TlsRoots,
+    /// What the engine is to be given and to give. If not said, its catalogue is asked once on each connection, and without one
+    /// it is LINEAR16 at 8000 Hz.
+    pub audio: Option<PcmFormat>,
     /// How long a connection may take, name resolution and TLS included: 500 ms by default.
     pub connect_limit: Duration,
     /// How long the engine may take to say `started` once it is connected: 1 s by default.
@@ -51,6 +57,7 @@ impl GrpcSettings {
             url: url.into(),
             token: None,
             roots: TlsRoots::System,
+            audio: None,
             connect_limit: Duration::from_millis(500),
             started_limit: Duration::from_secs(1),
         }
@@ -95,6 +102,7 @@ pub enum GrpcSettingsError {
 pub struct GrpcEngine {
     settings: GrpcSettings,
     channels: Channels,
+    formats: formats::Known,
 }
 
 impl GrpcEngine {
@@ -126,11 +134,11 @@ impl GrpcEngine {
             _ => return Err(wrong("the scheme is neither http nor https".to_owned())),
         };
         let channels = Channels::new(endpoint, settings.connect_limit);
-        Ok(Self { settings, channels })
+        Ok(Self { settings, channels, formats: formats::Known::default() })
     }
 
     /// What every session is opened with.
-    fn opening(&self, call: &CallId) -> Opening<'_> {
+    fn opening(&self, call: &CallId, began: Instant) -> Opening<'_> {
         let mut metadata = MetadataMap::new();
         // A call id is visible ASCII, so it is always a valid value.
         if let Ok(value) = call.as_str().parse() {
@@ -143,6 +151,7 @@ impl GrpcEngine {
             lease: self.channels.lease(),
             metadata,
             limit: self.settings.connect_limit + self.settings.started_limit,
+            began,
             address: &self.settings.url,
         }
     }
@@ -156,13 +165,23 @@ impl GrpcEngine {
 impl Recognizer for GrpcEngine {
     async fn open(&self, start: SessionStart) -> Result<RecognizerSession, EngineError> {
         let span = self.span(&start.call, Service::Recognition);
-        let contract = recognition::Recognition::new(&start);
-        session::open(self.opening(&start.call), contract, recognition::start(&start), |channel, request| async move {
-            let client = RecognitionServiceClient::new(channel);
-            let client =
-                client.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES);
-            { client }.recognize(request).await
-        })
+        let began = Instant::now();
+        let format = match self.settings.audio {
+            Some(format) => format,
+            None => self.formats().await.recognition(&start),
+        };
+        let contract = recognition::Recognition::new(&start, format)?;
+        session::open(
+            self.opening(&start.call, began),
+            contract,
+            recognition::start(&start, format),
+            |channel, request| async move {
+                let client = RecognitionServiceClient::new(channel);
+                let client =
+                    client.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES);
+                { client }.recognize(request).await
+            },
+        )
         .instrument(span)
         .await
     }
@@ -172,13 +191,23 @@ impl Recognizer for GrpcEngine {
 impl Synthesizer for GrpcEngine {
     async fn open(&self, start: SessionStart) -> Result<SynthesizerSession, EngineError> {
         let span = self.span(&start.call, Service::Synthesis);
-        let contract = synthesis::Synthesis::new(&start);
-        session::open(self.opening(&start.call), contract, synthesis::start(&start), |channel, request| async move {
-            let client = SynthesisServiceClient::new(channel);
-            let client =
-                client.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES);
-            { client }.synthesize(request).await
-        })
+        let began = Instant::now();
+        let format = match self.settings.audio {
+            Some(format) => format,
+            None => self.formats().await.synthesis(&start),
+        };
+        let contract = synthesis::Synthesis::new(&start, format);
+        session::open(
+            self.opening(&start.call, began),
+            contract,
+            synthesis::start(&start, format),
+            |channel, request| async move {
+                let client = SynthesisServiceClient::new(channel);
+                let client =
+                    client.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES);
+                { client }.synthesize(request).await
+            },
+        )
         .instrument(span)
         .await
     }
@@ -189,12 +218,17 @@ impl Dialog for GrpcEngine {
     async fn open(&self, start: SessionStart) -> Result<DialogSession, EngineError> {
         let span = self.span(&start.call, Service::Dialog);
         let contract = dialog::Dialog::new();
-        session::open(self.opening(&start.call), contract, dialog::start(&start), |channel, request| async move {
-            let client = DialogServiceClient::new(channel);
-            let client =
-                client.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES);
-            { client }.exchange(request).await
-        })
+        session::open(
+            self.opening(&start.call, Instant::now()),
+            contract,
+            dialog::start(&start),
+            |channel, request| async move {
+                let client = DialogServiceClient::new(channel);
+                let client =
+                    client.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES);
+                { client }.exchange(request).await
+            },
+        )
         .instrument(span)
         .await
     }
@@ -206,11 +240,10 @@ fn call_context(start: &SessionStart) -> CallContext {
 }
 
 /// `started` must not change the format: there is one only that we asked for.
-fn accepted(started: &proto::Started, asked: &proto::AudioFormat) -> Result<(), String> {
+fn accepted(started: &proto::Started, asked: PcmFormat) -> Result<(), String> {
     match &started.accepted_format {
-        Some(format) if proto::linear16_rate(format) != proto::linear16_rate(asked) => {
-            let (got, asked) = (proto::format_name(format), proto::format_name(asked));
-            Err(format!("`started` accepts {got}, but {asked} was asked for"))
+        Some(format) if proto::pcm_format(format) != Some(asked) => {
+            Err(format!("`started` accepts {}, but {asked} was asked for", proto::format_name(format)))
         }
         _ => Ok(()),
     }

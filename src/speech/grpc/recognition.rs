@@ -1,22 +1,32 @@
 //! Recognition on the wire. Endpointing is the call's, so the engine may only speak of utterances that were begun, and
 //! give the final of those that were ended.
 
+use super::caller_audio::CallerAudio;
 use super::session::{Contract, Received, Recent, Sent};
 use super::{accepted, call_context};
+use crate::audio::PcmFormat;
 use crate::call::{RecognizerCommand, RecognizerEvent, Stage, UtteranceIndex};
 use crate::speech::proto::{
-    self, AudioFormat, BeginUtterance, ClientEndpointing, DiscardUtterance, EndUtterance, Finish, Hypothesis,
-    HypothesisStage, RecognitionStart, RecognizeRequest, RecognizeResponse, UtteranceEndReason, UtteranceEnded,
-    recognition_start, recognize_request, recognize_response,
+    self, BeginUtterance, ClientEndpointing, DiscardUtterance, EndUtterance, Finish, Hypothesis, HypothesisStage,
+    RecognitionStart, RecognizeRequest, RecognizeResponse, UtteranceEndReason, UtteranceEnded, recognition_start,
+    recognize_request, recognize_response,
 };
-use crate::speech::{RecognizerRequest, SessionStart};
+use crate::speech::{EngineError, RecognizerRequest, SessionStart};
 use std::sync::Arc;
 
 /// One session.
 pub(super) struct Recognition {
-    format: AudioFormat,
+    /// As it begins.
+    audio: CallerAudio,
+    format: PcmFormat,
     sent: Arc<Sent>,
     utterances: Recent<Utterance>,
+}
+
+/// The sending side of a session.
+pub(super) struct Sender {
+    audio: CallerAudio,
+    sent: Arc<Sent>,
 }
 
 /// What the engine has said of an utterance.
@@ -27,8 +37,13 @@ struct Utterance {
 }
 
 impl Recognition {
-    pub(super) fn new(start: &SessionStart) -> Self {
-        Self { format: proto::linear16(start.rate), sent: Sent::new(), utterances: Recent::new() }
+    /// A session in which the engine gets audio of this format.
+    ///
+    /// # Errors
+    /// When the caller's audio cannot be brought into that format.
+    pub(super) fn new(start: &SessionStart, format: PcmFormat) -> Result<Self, EngineError> {
+        let audio = CallerAudio::new(start, format)?;
+        Ok(Self { audio, format, sent: Sent::new(), utterances: Recent::new() })
     }
 
     fn hypothesis(&mut self, hypothesis: Hypothesis) -> Result<Received<RecognizerEvent>, String> {
@@ -97,10 +112,10 @@ impl Recognition {
 }
 
 /// The first message.
-pub(super) fn start(start: &SessionStart) -> RecognizeRequest {
+pub(super) fn start(start: &SessionStart, format: PcmFormat) -> RecognizeRequest {
     request(recognize_request::Payload::Start(RecognitionStart {
         call: Some(call_context(start)),
-        format: Some(proto::linear16(start.rate)),
+        format: Some(proto::audio_format(format)),
         language_codes: vec![start.language.clone()],
         partial_hypotheses: true,
         endpointing: Some(recognition_start::Endpointing::Client(ClientEndpointing {})),
@@ -118,26 +133,31 @@ impl Contract for Recognition {
     type Request = RecognizeRequest;
     type Response = RecognizeResponse;
 
-    fn sent(&self) -> Arc<Sent> {
-        Arc::clone(&self.sent)
+    type Sender = Sender;
+
+    fn sender(&self) -> Sender {
+        Sender { audio: self.audio.clone(), sent: Arc::clone(&self.sent) }
     }
 
-    fn request(command: RecognizerRequest, sent: &Sent) -> RecognizeRequest {
+    fn request(command: RecognizerRequest, sender: &mut Sender) -> Option<RecognizeRequest> {
         use recognize_request::Payload;
-        request(match command {
-            RecognizerRequest::Audio { start_sample, pcm } => Payload::Audio(proto::chunk(start_sample, &pcm)),
+        let Sender { audio, sent } = sender;
+        Some(request(match command {
+            RecognizerRequest::Audio { start_sample, pcm } => Payload::Audio(audio.chunk(start_sample, &pcm)?),
             RecognizerRequest::Command(RecognizerCommand::BeginUtterance { utterance, start_sample }) => {
                 sent.open(utterance.0);
+                let start_sample = audio.begin(start_sample);
                 Payload::BeginUtterance(BeginUtterance { utterance_index: utterance.0, start_sample })
             }
             RecognizerRequest::Command(RecognizerCommand::EndUtterance { utterance, end_sample }) => {
                 sent.close(utterance.0);
+                let end_sample = audio.end(end_sample);
                 Payload::EndUtterance(EndUtterance { utterance_index: utterance.0, end_sample })
             }
             RecognizerRequest::Command(RecognizerCommand::DiscardUtterance { utterance }) => {
                 Payload::DiscardUtterance(DiscardUtterance { utterance_index: utterance.0 })
             }
-        })
+        }))
     }
 
     fn finish() -> RecognizeRequest {
@@ -148,7 +168,7 @@ impl Contract for Recognition {
         use recognize_response::Payload;
         match response.payload {
             Some(Payload::Started(started)) => {
-                accepted(&started, &self.format)?;
+                accepted(&started, self.format)?;
                 Ok(Received::Started(started))
             }
             Some(Payload::Hypothesis(hypothesis)) => self.hypothesis(hypothesis),
@@ -162,7 +182,7 @@ impl Contract for Recognition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::speech::proto::{Alternative, Started};
+    use crate::speech::proto::{Alternative, AudioFormat, Started};
     use crate::speech::scripted;
 
     fn hypothesis(utterance_index: u32, stage: HypothesisStage, confidence: Option<f32>) -> RecognizeResponse {
@@ -184,7 +204,7 @@ mod tests {
 
     /// What is wrong with the last of these messages, when utterance 0 has ended and utterance 1 is open.
     fn violation(messages: impl IntoIterator<Item = RecognizeResponse>) -> String {
-        let mut session = Recognition::new(&scripted::start());
+        let mut session = Recognition::new(&scripted::start(), PcmFormat::MANDATORY).expect("a session");
         session.sent.close(0);
         session.sent.open(1);
         let mut results: Vec<_> = messages.into_iter().map(|message| session.response(message)).collect();
@@ -223,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_format_that_was_not_asked_for_is_refused() {
-        let accepted_format = Some(AudioFormat { sample_rate_hz: 16_000, ..proto::linear16(scripted::start().rate) });
+        let accepted_format = Some(AudioFormat { sample_rate_hz: 16_000, ..proto::audio_format(PcmFormat::MANDATORY) });
         let started = Started { accepted_format, ..Started::default() };
         let started = RecognizeResponse { payload: Some(recognize_response::Payload::Started(started)) };
         assert_eq!(violation([started]), "`started` accepts LINEAR16/16000, but LINEAR16/8000 was asked for");
@@ -231,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_payload_of_a_newer_contract_is_ignored() {
-        let mut session = Recognition::new(&scripted::start());
+        let mut session = Recognition::new(&scripted::start(), PcmFormat::MANDATORY).expect("a session");
         assert!(matches!(session.response(RecognizeResponse { payload: None }), Ok(Received::Nothing)));
     }
 }

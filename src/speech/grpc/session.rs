@@ -3,22 +3,21 @@
 
 use super::channel::Lease;
 use crate::speech::proto::{Started, Warning};
-use crate::speech::{EngineError, Session};
+use crate::speech::{EngineError, Session, queue};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
-use tokio::sync::mpsc;
+use std::time::{Duration, Instant};
 use tokio_stream::Stream;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 use tonic::{CancellationHandle, Code, Extensions, Request, Response, Status, Streaming};
 use tracing::{Instrument, Span};
 
-/// Commands that wait for the connection: over a second of audio. When full, the owner of the session is told by its
+/// Commands that wait for the connection: over a second of audio, whatever its rate. When full, the owner of the session is told by its
 /// sender, and decides.
 const COMMANDS: usize = 64;
 /// Events that wait for the owner. When full, the stream is not read, and flow control stops the engine.
@@ -35,10 +34,13 @@ pub(super) trait Contract: Send + Sized + 'static {
     /// On the wire, from the engine.
     type Response: Send + 'static;
 
-    /// What has been sent, for the checks; shared with the sending side.
-    fn sent(&self) -> Arc<Sent>;
-    /// A command as a message; notes the ids that the engine may use from now on.
-    fn request(command: Self::Command, sent: &Sent) -> Self::Request;
+    /// What the sending side keeps.
+    type Sender: Send + 'static;
+
+    /// The sending side. It shares with this one what has been sent, for the checks.
+    fn sender(&self) -> Self::Sender;
+    /// A command as a message, if it makes one; notes the ids that the engine may use from now on.
+    fn request(command: Self::Command, sender: &mut Self::Sender) -> Option<Self::Request>;
     /// The polite end.
     fn finish() -> Self::Request;
     /// Takes a message in, or says in what way it breaks the contract.
@@ -51,6 +53,8 @@ pub(super) enum Received<Event> {
     Started(Started),
     /// Something for the call.
     Event(Event),
+    /// The rest of something, and that it is over.
+    Last(Event, Event),
     /// Something for the log.
     Warning(Warning),
     /// Nothing that this version uses, or a payload of a newer contract.
@@ -128,6 +132,8 @@ pub(super) struct Opening<'a> {
     pub(super) metadata: MetadataMap,
     /// How long connecting and the engine's `started` may take together.
     pub(super) limit: Duration,
+    /// Since when.
+    pub(super) began: Instant,
     /// For errors.
     pub(super) address: &'a str,
 }
@@ -144,17 +150,17 @@ where
     Call: FnOnce(Channel, Request<Outgoing<C>>) -> Answer,
     Answer: Future<Output = Result<Response<Streaming<C::Response>>, Status>>,
 {
-    let Opening { lease, metadata, limit, address } = opening;
-    let (commands, commands_out) = mpsc::channel(COMMANDS);
-    let (events, events_in) = mpsc::channel(EVENTS);
+    let Opening { lease, metadata, limit, began, address } = opening;
+    let (commands, commands_out) = queue::bounded(COMMANDS);
+    let (events, events_in) = queue::bounded(EVENTS);
     let finished = Arc::new(AtomicBool::new(false));
     let outgoing = Outgoing {
         // Queued before the call is awaited: it does not return before the engine has answered, and some engines
         // answer only when `start` is there.
         start: Some(start),
         commands: commands_out,
-        owner: events.downgrade(),
-        sent: contract.sent(),
+        owner: events.onlooker(),
+        sender: contract.sender(),
         finished: finished.clone(),
     };
     let mut request = Request::from_parts(metadata, Extensions::new(), outgoing);
@@ -173,7 +179,8 @@ where
         }
     };
     let overdue = |_| EngineError::Overdue { step: "`started`", limit };
-    let (responses, started) = tokio::time::timeout(limit, answer).await.map_err(overdue)??;
+    let (responses, started) =
+        tokio::time::timeout(limit.saturating_sub(began.elapsed()), answer).await.map_err(overdue)??;
     let backend = started.backend.unwrap_or_default();
     tracing::debug!(session = started.session_id, backend = backend.name, model = backend.model, "session open");
 
@@ -186,10 +193,10 @@ where
 /// The requests of one session. The connection takes them straight from the command channel: no task in between.
 pub(super) struct Outgoing<C: Contract> {
     start: Option<C::Request>,
-    commands: mpsc::Receiver<C::Command>,
+    commands: queue::Receiver<C::Command>,
     /// Alive and open as long as somebody wants the events.
-    owner: mpsc::WeakSender<Result<C::Event, EngineError>>,
-    sent: Arc<Sent>,
+    owner: queue::Onlooker<Result<C::Event, EngineError>>,
+    sender: C::Sender,
     finished: Arc<AtomicBool>,
 }
 
@@ -206,15 +213,20 @@ impl<C: Contract> Stream for Outgoing<C> {
         if self.finished.load(Ordering::Relaxed) {
             return Poll::Ready(None);
         }
-        match self.commands.poll_recv(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(command)) => Poll::Ready(Some(C::request(command, &self.sent))),
-            // Half-closing now would look like a polite end. The reader resets the stream.
-            Poll::Ready(None) if self.owner.upgrade().is_none_or(|owner| owner.is_closed()) => Poll::Pending,
-            Poll::Ready(None) => {
-                self.finished.store(true, Ordering::Relaxed);
-                Poll::Ready(Some(C::finish()))
-            }
+        loop {
+            return match self.commands.poll_recv(cx) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Some(command)) => match C::request(command, &mut self.sender) {
+                    None => continue,
+                    request => Poll::Ready(request),
+                },
+                // Half-closing now would look like a polite end. The reader resets the stream.
+                Poll::Ready(None) if !self.owner.is_open() => Poll::Pending,
+                Poll::Ready(None) => {
+                    self.finished.store(true, Ordering::Relaxed);
+                    Poll::Ready(Some(C::finish()))
+                }
+            };
         }
     }
 }
@@ -223,7 +235,7 @@ impl<C: Contract> Stream for Outgoing<C> {
 struct Reader<C: Contract> {
     contract: C,
     responses: Streaming<C::Response>,
-    events: mpsc::Sender<Result<C::Event, EngineError>>,
+    events: queue::Sender<Result<C::Event, EngineError>>,
     finished: Arc<AtomicBool>,
     address: String,
     // Fields are dropped in this order: the stream is reset before its place on the channel is given back.
@@ -241,6 +253,12 @@ impl<C: Contract> Reader<C> {
             let event = match message {
                 Ok(Some(response)) => match self.contract.response(response) {
                     Ok(Received::Event(event)) => Ok(event),
+                    Ok(Received::Last(rest, over)) => {
+                        if self.events.send(Ok(rest)).await.is_err() {
+                            return;
+                        }
+                        Ok(over)
+                    }
                     Ok(Received::Nothing) => continue,
                     Ok(Received::Warning(Warning { reason, message })) => {
                         tracing::warn!(reason, message, "the engine warns");

@@ -2,12 +2,12 @@
 
 use super::session::{Contract, Received, Recent, Sent};
 use super::{accepted, call_context};
+use crate::audio::{PcmFormat, Resampler, SampleRate};
 use crate::call::{ReplyId, SynthesizerCommand, SynthesizerEvent};
 use crate::speech::SessionStart;
 use crate::speech::proto::{
-    self, AudioFormat, Finish, SynthesisAudio, SynthesisCancel, SynthesisFlush, SynthesisMark, SynthesisPlayback,
-    SynthesisStart, SynthesisText, SynthesizeRequest, SynthesizeResponse, synthesis_text, synthesize_request,
-    synthesize_response,
+    self, Finish, SynthesisAudio, SynthesisCancel, SynthesisFlush, SynthesisMark, SynthesisPlayback, SynthesisStart,
+    SynthesisText, SynthesizeRequest, SynthesizeResponse, synthesis_text, synthesize_request, synthesize_response,
 };
 use std::sync::Arc;
 
@@ -16,22 +16,36 @@ const MAX_AHEAD_MS: u32 = 30_000;
 
 /// One session.
 pub(super) struct Synthesis {
-    format: AudioFormat,
+    call: SampleRate,
+    format: PcmFormat,
     sent: Arc<Sent>,
     replies: Recent<Reply>,
+}
+
+/// The sending side of a session.
+pub(super) struct Sender {
+    call: SampleRate,
+    engine: SampleRate,
+    sent: Arc<Sent>,
 }
 
 /// What the engine has said of a reply.
 #[derive(Debug, Default)]
 struct Reply {
+    /// At the engine's rate.
     next_sample: i64,
+    /// Where the two rates differ: once there is audio, until the reply is over.
+    resampler: Option<Box<Resampler>>,
+    /// At the rate of the call.
+    given: i64,
     mark: (u32, i64),
     over: bool,
 }
 
 impl Synthesis {
-    pub(super) fn new(start: &SessionStart) -> Self {
-        Self { format: proto::linear16(start.rate), sent: Sent::new(), replies: Recent::new() }
+    /// A session in which the engine gives audio of this format.
+    pub(super) fn new(start: &SessionStart, format: PcmFormat) -> Self {
+        Self { call: start.rate, format, sent: Sent::new(), replies: Recent::new() }
     }
 
     /// The reply that a message is about; `Ok(None)` if it is too old to matter.
@@ -47,21 +61,25 @@ impl Synthesis {
 
     fn audio(&mut self, audio: SynthesisAudio) -> Result<Received<SynthesizerEvent>, String> {
         let id = audio.reply_id;
+        let (format, call) = (self.format, self.call);
         let Some(reply) = self.reply(id, "audio")? else { return Ok(Received::Nothing) };
         let chunk = audio.chunk.ok_or_else(|| format!("audio of reply {id} without a chunk"))?;
         if chunk.start_sample != reply.next_sample {
             let (start, due) = (chunk.start_sample, reply.next_sample);
             return Err(format!("audio of reply {id} goes on at sample {start} where {due} was due"));
         }
-        let samples = proto::samples(&chunk.data)
-            .ok_or_else(|| format!("audio of reply {id} with {} bytes: LINEAR16 has 2 a sample", chunk.data.len()))?;
-        let pcm: Vec<i16> = samples.collect();
-        if pcm.is_empty() {
-            return Ok(Received::Nothing);
-        }
+        let wrong = || format!("audio of reply {id} with {} bytes: LINEAR16 has 2 a sample", chunk.data.len());
+        let pcm = format.decode(&chunk.data).ok_or_else(wrong)?;
         reply.next_sample += pcm.len() as i64;
-        let event = SynthesizerEvent::Audio { reply: ReplyId(id), start_sample: chunk.start_sample, pcm };
-        Ok(Received::Event(event))
+        let pcm = if format.rate() == call {
+            pcm
+        } else {
+            let fresh = || Box::new(Resampler::new(format.rate(), call));
+            let mut resampled = Vec::new();
+            reply.resampler.get_or_insert_with(fresh).push(&pcm, &mut resampled);
+            resampled
+        };
+        Ok(reply.speech(id, pcm).map_or(Received::Nothing, Received::Event))
     }
 
     fn mark(&mut self, mark: SynthesisMark) -> Result<Received<SynthesizerEvent>, String> {
@@ -74,16 +92,22 @@ impl Synthesis {
         }
         reply.mark = (mark.text_end, mark.sample);
         let text_end = mark.text_end as usize;
-        Ok(Received::Event(SynthesizerEvent::Mark { reply: ReplyId(id), text_end, sample: mark.sample }))
+        let sample = self.format.rate().position_at(self.call, mark.sample);
+        Ok(Received::Event(SynthesizerEvent::Mark { reply: ReplyId(id), text_end, sample }))
     }
 
     fn done(&mut self, id: u32) -> Result<Received<SynthesizerEvent>, String> {
         if self.sent.is_open(id) && !self.sent.is_closed(id) {
             return Err(format!("`reply_done` for reply {id} before `flush`"));
         }
+        let (engine, call) = (self.format.rate(), self.call);
         let Some(reply) = self.reply(id, "`reply_done`")? else { return Ok(Received::Nothing) };
-        reply.over = true;
-        Ok(Received::Event(SynthesizerEvent::Done { reply: ReplyId(id) }))
+        let rest = reply.end(engine, call).and_then(|pcm| reply.speech(id, pcm));
+        let done = SynthesizerEvent::Done { reply: ReplyId(id) };
+        Ok(match rest {
+            Some(rest) => Received::Last(rest, done),
+            None => Received::Event(done),
+        })
     }
 
     fn cancelled(&mut self, id: u32) -> Result<Received<SynthesizerEvent>, String> {
@@ -92,18 +116,44 @@ impl Synthesis {
         }
         // A cancel may cross with the end of the reply, and not every engine notices.
         match self.replies.get(id) {
-            Some(reply) if !reply.over => reply.over = true,
+            Some(reply) if !reply.over => {
+                reply.over = true;
+                reply.resampler = None;
+            }
             _ => return Ok(Received::Nothing),
         }
         Ok(Received::Event(SynthesizerEvent::Cancelled { reply: ReplyId(id) }))
     }
 }
 
+impl Reply {
+    /// Samples for the call, if there are any.
+    fn speech(&mut self, id: u32, pcm: Vec<i16>) -> Option<SynthesizerEvent> {
+        if pcm.is_empty() {
+            return None;
+        }
+        let start_sample = self.given;
+        self.given += pcm.len() as i64;
+        Some(SynthesizerEvent::Audio { reply: ReplyId(id), start_sample, pcm })
+    }
+
+    /// What is still on its way through the resampler. All audio of the reply has been taken in.
+    fn end(&mut self, engine: SampleRate, call: SampleRate) -> Option<Vec<i16>> {
+        self.over = true;
+        let mut rest = Vec::new();
+        self.resampler.take()?.finish(&mut rest);
+        // A part of a sample at the very end is left out, so that no position in it is beyond what the engine has made.
+        let whole = engine.position_at(call, self.next_sample) - self.given;
+        rest.truncate(usize::try_from(whole).unwrap_or(0));
+        Some(rest)
+    }
+}
+
 /// The first message.
-pub(super) fn start(start: &SessionStart) -> SynthesizeRequest {
+pub(super) fn start(start: &SessionStart, format: PcmFormat) -> SynthesizeRequest {
     request(synthesize_request::Payload::Start(SynthesisStart {
         call: Some(call_context(start)),
-        format: Some(proto::linear16(start.rate)),
+        format: Some(proto::audio_format(format)),
         language_code: start.language.clone(),
         max_ahead_ms: MAX_AHEAD_MS,
         marks: true,
@@ -121,13 +171,16 @@ impl Contract for Synthesis {
     type Request = SynthesizeRequest;
     type Response = SynthesizeResponse;
 
-    fn sent(&self) -> Arc<Sent> {
-        Arc::clone(&self.sent)
+    type Sender = Sender;
+
+    fn sender(&self) -> Sender {
+        Sender { call: self.call, engine: self.format.rate(), sent: Arc::clone(&self.sent) }
     }
 
-    fn request(command: SynthesizerCommand, sent: &Sent) -> SynthesizeRequest {
+    fn request(command: SynthesizerCommand, sender: &mut Sender) -> Option<SynthesizeRequest> {
         use synthesize_request::Payload;
-        request(match command {
+        let Sender { call, engine, sent } = sender;
+        Some(request(match command {
             SynthesizerCommand::Text { reply, text } => {
                 sent.open(reply.0);
                 let content = Some(synthesis_text::Content::Text(text));
@@ -138,13 +191,15 @@ impl Contract for Synthesis {
                 Payload::Flush(SynthesisFlush { reply_id: reply.0 })
             }
             SynthesizerCommand::Playback { reply, played_sample } => {
+                let played_sample = call.position_at(*engine, played_sample);
                 Payload::Playback(SynthesisPlayback { reply_id: reply.0, played_sample })
             }
             SynthesizerCommand::Cancel { reply, played_sample } => {
+                let played_sample = call.position_at(*engine, played_sample);
                 sent.close(reply.0);
                 Payload::Cancel(SynthesisCancel { reply_id: reply.0, played_sample })
             }
-        })
+        }))
     }
 
     fn finish() -> SynthesizeRequest {
@@ -155,7 +210,7 @@ impl Contract for Synthesis {
         use synthesize_response::Payload;
         match response.payload {
             Some(Payload::Started(started)) => {
-                accepted(&started, &self.format)?;
+                accepted(&started, self.format)?;
                 Ok(Received::Started(started))
             }
             Some(Payload::Audio(audio)) => self.audio(audio),
@@ -194,7 +249,7 @@ mod tests {
 
     /// A session in which reply 3 was flushed and reply 4 has text.
     fn session() -> Synthesis {
-        let session = Synthesis::new(&scripted::start());
+        let session = Synthesis::new(&scripted::start(), PcmFormat::MANDATORY);
         session.sent.close(3);
         session.sent.open(4);
         session

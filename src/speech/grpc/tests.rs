@@ -1,5 +1,7 @@
 //! The client adapter against a real server on loopback, with engines behind it that do as the test says.
 
+mod formats;
+
 use super::{GrpcEngine, GrpcSettings, GrpcSettingsError, TlsRoots};
 use crate::call::{
     DialogAction, DialogCommand, DialogEvent, DialogNotice, DialplanTarget, RecognizerCommand, RecognizerEvent,

@@ -8,13 +8,12 @@ use super::pool::{Admission, InferencePool};
 use super::whisper::{Transcription, Whisper, WhisperError};
 use crate::audio::{Resampler, SampleRate};
 use crate::call::{RecognizerCommand, RecognizerEvent, Stage, UtteranceIndex};
-use crate::speech::{EngineError, Recognizer, RecognizerRequest, RecognizerSession, SessionStart};
+use crate::speech::{EngineError, Recognizer, RecognizerRequest, RecognizerSession, SessionStart, queue};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
 
 /// Requests that wait for the session: more than a second of audio in frames of 20 ms. When full the sender waits; a call
 /// takes an engine that lets it wait for a second as failed. The session reads at all times, except while its events wait.
@@ -48,8 +47,8 @@ impl Recognizer for LocalRecognizer {
     /// Opens a session. Only English is understood.
     async fn open(&self, start: SessionStart) -> Result<RecognizerSession, EngineError> {
         super::require_english(&start.language, "recogniser")?;
-        let (requests, incoming) = mpsc::channel(REQUESTS);
-        let (outgoing, events) = mpsc::channel(EVENTS);
+        let (requests, incoming) = queue::bounded(REQUESTS);
+        let (outgoing, events) = queue::bounded(EVENTS);
         let session = SessionState {
             whisper: Arc::clone(&self.whisper),
             pool: Arc::clone(&self.pool),
@@ -87,8 +86,8 @@ impl SessionState {
     /// Serves requests until they end, then finishes what is waiting. An error ends the session.
     async fn run(
         mut self,
-        mut requests: mpsc::Receiver<RecognizerRequest>,
-        events: mpsc::Sender<Result<RecognizerEvent, EngineError>>,
+        mut requests: queue::Receiver<RecognizerRequest>,
+        events: queue::Sender<Result<RecognizerEvent, EngineError>>,
     ) {
         let mut job: Option<Job> = None;
         let mut finishing = false;
@@ -187,7 +186,7 @@ async fn next(job: &mut Option<Job>) -> (UtteranceIndex, Outcome) {
 
 /// Sends a final hypothesis and the end of its utterance, or the error. Returns whether the session goes on.
 async fn report(
-    events: &mpsc::Sender<Result<RecognizerEvent, EngineError>>,
+    events: &queue::Sender<Result<RecognizerEvent, EngineError>>,
     utterance: UtteranceIndex,
     outcome: Outcome,
 ) -> bool {

@@ -12,7 +12,7 @@ use super::piper::{Latent, Phonemizer, Voice};
 use super::pool::{InferencePool, JobThread};
 use crate::audio::SampleRate;
 use crate::call::{ReplyId, SynthesizerCommand, SynthesizerEvent};
-use crate::speech::{EngineError, SessionStart, Synthesizer, SynthesizerSession};
+use crate::speech::{EngineError, SessionStart, Synthesizer, SynthesizerSession, queue};
 use async_trait::async_trait;
 use clauses::SpokenClauses;
 use futures_util::future::BoxFuture;
@@ -21,7 +21,6 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use tokio::sync::mpsc;
 
 /// Commands that wait for the session. When full the sender waits; a call takes an engine that lets it wait for a second
 /// as failed.
@@ -105,8 +104,8 @@ impl Synthesizer for LocalSynthesizer {
     /// Opens a session. Only English is spoken.
     async fn open(&self, start: SessionStart) -> Result<SynthesizerSession, EngineError> {
         super::require_english(&start.language, "synthesiser")?;
-        let (requests, incoming) = mpsc::channel(COMMANDS);
-        let (outgoing, events) = mpsc::channel(EVENTS);
+        let (requests, incoming) = queue::bounded(COMMANDS);
+        let (outgoing, events) = queue::bounded(EVENTS);
         let session = SessionState {
             speech: Speech {
                 speaker: Arc::clone(&self.speaker),
@@ -148,8 +147,8 @@ impl SessionState {
     /// Serves commands until they end, then speaks what is left. An error ends the session.
     async fn run(
         mut self,
-        mut commands: mpsc::Receiver<SynthesizerCommand>,
-        events: mpsc::Sender<Result<SynthesizerEvent, EngineError>>,
+        mut commands: queue::Receiver<SynthesizerCommand>,
+        events: queue::Sender<Result<SynthesizerEvent, EngineError>>,
     ) {
         let mut running: Option<Running> = None;
         let mut finishing = false;
@@ -276,7 +275,7 @@ impl SessionState {
 }
 
 /// Ends the session with an error.
-async fn end(events: &mpsc::Sender<Result<SynthesizerEvent, EngineError>>, error: EngineError) {
+async fn end(events: &queue::Sender<Result<SynthesizerEvent, EngineError>>, error: EngineError) {
     // Whoever closed the channel knows that the session is over.
     let _ = events.send(Err(error)).await;
 }

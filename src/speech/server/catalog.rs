@@ -1,6 +1,7 @@
 //! What the server tells about its engines, and the service that it does not have.
 
-use crate::audio::SampleRate;
+use crate::audio::g711::Law;
+use crate::audio::{PcmFormat, SampleRate};
 use crate::call::Service as Kind;
 use crate::speech::proto::catalog_service_server::CatalogService;
 use crate::speech::proto::conversation_service_server::ConversationService;
@@ -9,6 +10,16 @@ use crate::speech::proto::{
     Model, ServiceOffer, SpeechService, Voice,
 };
 use tonic::{Request, Response, Status, Streaming};
+
+/// What is taken and given, the best first: what the caller's leg has is best, since it costs least and loses nothing.
+const FORMATS: [PcmFormat; 6] = [
+    PcmFormat::G711(Law::Mu),
+    PcmFormat::G711(Law::A),
+    PcmFormat::MANDATORY,
+    PcmFormat::Linear16(SampleRate::HZ_16000),
+    PcmFormat::Linear16(SampleRate::HZ_24000),
+    PcmFormat::Linear16(SampleRate::HZ_48000),
+];
 
 /// What `GetCatalog` tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,24 +55,27 @@ pub struct CatalogVoice {
 }
 
 /// The service.
-pub(super) struct Service(pub(super) Catalog);
+pub(super) struct Service {
+    pub(super) catalog: Catalog,
+    /// The services that are served.
+    pub(super) kinds: Vec<Kind>,
+}
 
 #[tonic::async_trait]
 impl CatalogService for Service {
     async fn get_catalog(&self, request: Request<GetCatalogRequest>) -> Result<Response<GetCatalogResponse>, Status> {
-        Ok(Response::new(self.0.answer(&request.into_inner().language_code)))
+        Ok(Response::new(self.catalog.answer(&self.kinds, &request.into_inner().language_code)))
     }
 }
 
 impl Catalog {
-    fn answer(&self, language: &str) -> GetCatalogResponse {
+    fn answer(&self, kinds: &[Kind], language: &str) -> GetCatalogResponse {
         let serves = |languages: &[String]| {
             language.is_empty() || languages.is_empty() || languages.iter().any(|l| l.eq_ignore_ascii_case(language))
         };
-        let services = Kind::ALL.into_iter().filter_map(|kind| {
-            let mut models = self.models.iter().filter(|model| model.service == kind).peekable();
-            models.peek()?;
-            Some(offer(kind, models.filter(|model| serves(&model.languages)), self.max_sessions))
+        let services = kinds.iter().map(|kind| {
+            let models = self.models.iter().filter(|model| model.service == *kind);
+            offer(*kind, models.filter(|model| serves(&model.languages)), self.max_sessions)
         });
         let voices = self.voices.iter().filter(|voice| serves(&voice.languages)).map(|voice| Voice {
             id: voice.id.clone(),
@@ -81,9 +95,7 @@ fn offer<'a>(kind: Kind, models: impl Iterator<Item = &'a CatalogModel>, max_ses
     };
     let formats = match kind {
         Kind::Dialog => Vec::new(),
-        Kind::Recognition | Kind::Synthesis => {
-            [SampleRate::HZ_8000, SampleRate::HZ_16000].map(proto::linear16).to_vec()
-        }
+        Kind::Recognition | Kind::Synthesis => FORMATS.map(proto::audio_format).to_vec(),
     };
     let models =
         models.map(|model| Model { id: model.id.clone(), language_codes: model.languages.clone(), ..Model::default() });

@@ -69,17 +69,18 @@ impl Contract for Conversation {
         }
     }
 
-    fn session_start(&self, start: DialogStart) -> Result<SessionStart, Status> {
+    fn session_start(&mut self, start: DialogStart) -> Result<SessionStart, Status> {
         Ok(SessionStart {
             call: session::call_id(start.call)?,
             language: start.language_code,
             // A dialogue has no audio.
             rate: SampleRate::HZ_8000,
+            law: None,
             greeting: (!start.greeting.is_empty()).then_some(start.greeting),
         })
     }
 
-    fn started(_: &SessionStart) -> ExchangeResponse {
+    fn started(&self) -> ExchangeResponse {
         response(exchange_response::Payload::Started(session::started(None, &[])))
     }
 

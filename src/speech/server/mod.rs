@@ -192,13 +192,17 @@ fn router(
     sessions: &Sessions,
 ) -> Result<tonic::transport::server::Router, ServeError> {
     let gate = Gate(settings.token.clone());
+    let present = [engines.recognizer.is_some(), engines.synthesizer.is_some(), engines.dialog.is_some()];
+    let kinds =
+        crate::call::Service::ALL.into_iter().zip(present).filter_map(|(kind, present)| present.then_some(kind));
+    let catalog = catalog::Service { catalog: engines.catalog, kinds: kinds.collect() };
     let recognition = recognition::Service { engine: engines.recognizer, sessions: sessions.clone() };
     let recognition = RecognitionServiceServer::new(recognition).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let synthesis = synthesis::Service { engine: engines.synthesizer, sessions: sessions.clone() };
     let synthesis = SynthesisServiceServer::new(synthesis).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let dialog = dialog::Service { engine: engines.dialog, sessions: sessions.clone() };
     let dialog = DialogServiceServer::new(dialog).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let catalog = CatalogServiceServer::new(catalog::Service(engines.catalog));
+    let catalog = CatalogServiceServer::new(catalog);
     let reflection =
         || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTOR_SET);
 

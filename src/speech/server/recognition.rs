@@ -1,10 +1,11 @@
 //! RecognitionService over a [`Recognizer`].
 
 use super::session::{self, Contract, Responses, Sessions, Taken};
+use crate::audio::PcmFormat;
 use crate::call::{RecognizerCommand, RecognizerEvent, Stage, UtteranceIndex};
 use crate::speech::proto::recognition_service_server::RecognitionService;
 use crate::speech::proto::{
-    self, Alternative, Capability, Hypothesis, HypothesisStage, RecognitionStart, RecognizeRequest, RecognizeResponse,
+    Alternative, Capability, Hypothesis, HypothesisStage, RecognitionStart, RecognizeRequest, RecognizeResponse,
     UtteranceEndReason, UtteranceEnded, recognition_start, recognize_request, recognize_response,
 };
 use crate::speech::{Recognizer, RecognizerRequest, SessionStart};
@@ -32,11 +33,17 @@ impl RecognitionService for Service {
 }
 
 /// One session.
-#[derive(Default)]
 struct Recognition {
+    format: PcmFormat,
     /// Utterances that were begun and have not ended, with their end where it is known.
     open: BTreeMap<u32, i64>,
     revision: u32,
+}
+
+impl Default for Recognition {
+    fn default() -> Self {
+        Self { format: PcmFormat::MANDATORY, open: BTreeMap::new(), revision: 0 }
+    }
 }
 
 fn response(payload: recognize_response::Payload) -> RecognizeResponse {
@@ -62,21 +69,26 @@ impl Contract for Recognition {
         }
     }
 
-    fn session_start(&self, start: RecognitionStart) -> Result<SessionStart, Status> {
+    fn session_start(&mut self, start: RecognitionStart) -> Result<SessionStart, Status> {
         if !matches!(start.endpointing, Some(recognition_start::Endpointing::Client(_))) {
             return Err(Status::invalid_argument("only `client` endpointing is served: set `start.client`"));
         }
+        self.format = session::format(start.format)?;
         Ok(SessionStart {
             call: session::call_id(start.call)?,
             language: start.language_codes.into_iter().next().unwrap_or_default(),
-            rate: session::rate(start.format)?,
+            rate: self.format.rate(),
+            law: match self.format {
+                PcmFormat::G711(law) => Some(law),
+                PcmFormat::Linear16(_) => None,
+            },
             greeting: None,
         })
     }
 
-    fn started(start: &SessionStart) -> RecognizeResponse {
+    fn started(&self) -> RecognizeResponse {
         let capabilities = [Capability::PartialHypotheses];
-        let started = session::started(Some(proto::linear16(start.rate)), &capabilities);
+        let started = session::started(Some(self.format), &capabilities);
         response(recognize_response::Payload::Started(started))
     }
 
@@ -86,10 +98,10 @@ impl Contract for Recognition {
         Ok(match request.payload {
             Some(Payload::Start(_)) => return Err(session::second_start()),
             Some(Payload::Audio(chunk)) => {
-                let samples = proto::samples(&chunk.data).ok_or_else(|| {
+                let pcm = self.format.decode(&chunk.data).ok_or_else(|| {
                     Status::invalid_argument("audio with an odd number of bytes: LINEAR16 has 2 a sample")
                 })?;
-                let audio = RecognizerRequest::Audio { start_sample: chunk.start_sample, pcm: samples.collect() };
+                let audio = RecognizerRequest::Audio { start_sample: chunk.start_sample, pcm: pcm.into() };
                 Taken::Command(audio, None)
             }
             Some(Payload::BeginUtterance(begin)) => {

@@ -3,10 +3,10 @@
 //! A server cannot tell a half-close from a reset: both end the stream of requests. So only `finish` is a polite end;
 //! a stream that ends without it drops the engine's session, both halves, which is an abort.
 
-use crate::audio::SampleRate;
+use crate::audio::PcmFormat;
 use crate::call::CallId;
-use crate::speech::proto::{AudioFormat, CallContext, Started, format_name, linear16_rate};
-use crate::speech::{EngineError, Session, SessionStart};
+use crate::speech::proto::{AudioFormat, CallContext, Started, audio_format, format_name, pcm_format};
+use crate::speech::{EngineError, Session, SessionStart, queue};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::time::Duration;
@@ -63,9 +63,9 @@ pub(super) trait Contract: Default + Send + 'static {
     /// The message if it is `start`.
     fn start(request: Self::Request) -> Option<Self::Start>;
     /// What the engine is told first, or why it cannot serve that.
-    fn session_start(&self, start: Self::Start) -> Result<SessionStart, Status>;
+    fn session_start(&mut self, start: Self::Start) -> Result<SessionStart, Status>;
     /// The message `started`.
-    fn started(start: &SessionStart) -> Self::Response;
+    fn started(&self) -> Self::Response;
     /// Takes a message of the client in.
     fn request(&mut self, request: Self::Request) -> Result<Taken<Self>, Status>;
     /// What is to be sent for an event of the engine, if anything.
@@ -154,7 +154,7 @@ where
     let mut contract = C::default();
     let start = contract.session_start(start)?;
     tracing::debug!(call = %start.call, language = start.language, rate = start.rate.hz(), "session starts");
-    let started = C::started(&start);
+    let started = contract.started();
     let Session { requests: commands, mut events } = open(start).await.map_err(|error| status(&error))?;
 
     // At most one command and a few answers wait here. While they do, nothing more is taken from that side.
@@ -203,7 +203,7 @@ where
 }
 
 /// Room for one command. Never done without a channel.
-async fn reserve<T>(commands: &Option<mpsc::Sender<T>>) -> Result<mpsc::Permit<'_, T>, mpsc::error::SendError<()>> {
+async fn reserve<T>(commands: &Option<queue::Sender<T>>) -> Result<queue::Permit<'_, T>, queue::Closed> {
     match commands {
         Some(commands) => commands.reserve().await,
         None => std::future::pending().await,
@@ -228,13 +228,13 @@ pub(super) fn call_id(call: Option<CallContext>) -> Result<CallId, Status> {
     CallId::new(id).ok_or_else(|| Status::invalid_argument("`start.call.call_id` is missing or has other characters"))
 }
 
-/// The rate of a `start`.
-pub(super) fn rate(format: Option<AudioFormat>) -> Result<SampleRate, Status> {
+/// The format of a `start`.
+pub(super) fn format(format: Option<AudioFormat>) -> Result<PcmFormat, Status> {
     let format = format.ok_or_else(|| Status::invalid_argument("`start.format` is missing"))?;
-    linear16_rate(&format).ok_or_else(|| {
+    pcm_format(&format).ok_or_else(|| {
         let asked = format_name(&format);
         Status::invalid_argument(format!(
-            "the format {asked} is not served: use LINEAR16 with 8000 to 48000 Hz, 1 channel"
+            "the format {asked} is not served: use LINEAR16 with 8000 to 48000 Hz, or MULAW or ALAW with 8000 Hz, 1 channel"
         ))
     })
 }
@@ -245,9 +245,9 @@ pub(super) fn second_start() -> Status {
 }
 
 /// `started` with what is the same for all services.
-pub(super) fn started(format: Option<AudioFormat>, capabilities: &[crate::speech::proto::Capability]) -> Started {
+pub(super) fn started(format: Option<PcmFormat>, capabilities: &[crate::speech::proto::Capability]) -> Started {
     Started {
-        accepted_format: format,
+        accepted_format: format.map(audio_format),
         capabilities: capabilities.iter().copied().map(i32::from).collect(),
         backend: Some(super::catalog::backend()),
         ..Started::default()

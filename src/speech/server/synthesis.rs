@@ -1,6 +1,7 @@
 //! SynthesisService over a [`Synthesizer`].
 
 use super::session::{self, Contract, Responses, Sessions, Taken};
+use crate::audio::PcmFormat;
 use crate::call::{ReplyId, SynthesizerCommand, SynthesizerEvent};
 use crate::speech::proto::synthesis_service_server::SynthesisService;
 use crate::speech::proto::{
@@ -31,18 +32,24 @@ impl SynthesisService for Service {
 }
 
 /// One session. Replies follow one another, so one position is enough.
-#[derive(Default)]
 struct Synthesis {
+    format: PcmFormat,
     reply: u32,
     end_sample: i64,
     text_end: u32,
+}
+
+impl Default for Synthesis {
+    fn default() -> Self {
+        Self { format: PcmFormat::MANDATORY, reply: 0, end_sample: 0, text_end: 0 }
+    }
 }
 
 impl Synthesis {
     /// Moves on to the reply that an event is about.
     fn at(&mut self, reply: ReplyId) -> &mut Self {
         if self.reply != reply.0 {
-            *self = Self { reply: reply.0, end_sample: 0, text_end: 0 };
+            *self = Self { format: self.format, reply: reply.0, end_sample: 0, text_end: 0 };
         }
         self
     }
@@ -62,17 +69,22 @@ impl Contract for Synthesis {
         }
     }
 
-    fn session_start(&self, start: SynthesisStart) -> Result<SessionStart, Status> {
+    fn session_start(&mut self, start: SynthesisStart) -> Result<SessionStart, Status> {
+        self.format = session::format(start.format)?;
         Ok(SessionStart {
             call: session::call_id(start.call)?,
             language: start.language_code,
-            rate: session::rate(start.format)?,
+            rate: self.format.rate(),
+            law: match self.format {
+                PcmFormat::G711(law) => Some(law),
+                PcmFormat::Linear16(_) => None,
+            },
             greeting: None,
         })
     }
 
-    fn started(start: &SessionStart) -> SynthesizeResponse {
-        let started = session::started(Some(proto::linear16(start.rate)), &[Capability::Marks]);
+    fn started(&self) -> SynthesizeResponse {
+        let started = session::started(Some(self.format), &[Capability::Marks]);
         SynthesizeResponse { payload: Some(synthesize_response::Payload::Started(started)) }
     }
 
@@ -108,7 +120,7 @@ impl Contract for Synthesis {
         let payload = match event {
             SynthesizerEvent::Audio { reply, start_sample, pcm } => {
                 self.at(reply).end_sample = start_sample + pcm.len() as i64;
-                let chunk = Some(proto::chunk(start_sample, &pcm));
+                let chunk = Some(proto::chunk(self.format, start_sample, &pcm));
                 Payload::Audio(SynthesisAudio { reply_id: reply.0, chunk })
             }
             SynthesizerEvent::Mark { reply, text_end, sample } => {

@@ -97,7 +97,7 @@ fn call() -> Option<CallContext> {
 fn recognition_start() -> RecognitionStart {
     RecognitionStart {
         call: call(),
-        format: Some(proto::linear16(crate::audio::SampleRate::HZ_8000)),
+        format: Some(proto::audio_format(crate::audio::PcmFormat::MANDATORY)),
         language_codes: vec!["en-US".into()],
         endpointing: Some(recognition_start::Endpointing::Client(ClientEndpointing {})),
         ..RecognitionStart::default()
@@ -138,7 +138,7 @@ async fn response_headers_do_not_wait_for_the_first_request() {
 async fn what_breaks_the_contract_is_an_invalid_argument_that_says_what() {
     use recognize_request::Payload::{Audio, EndUtterance as End, Start};
     let lab = Lab::new().await;
-    let mulaw = AudioFormat { encoding: proto::AudioEncoding::Mulaw.into(), sample_rate_hz: 8_000, channel_count: 1 };
+    let mulaw = AudioFormat { encoding: proto::AudioEncoding::Mulaw.into(), sample_rate_hz: 16_000, channel_count: 1 };
     let server = recognition_start::Endpointing::Server(ServerEndpointing::default());
     let odd = AudioChunk { start_sample: 0, data: vec![0; 3].into() };
     let start = recognition_start;
@@ -146,7 +146,7 @@ async fn what_breaks_the_contract_is_an_invalid_argument_that_says_what() {
         (vec![Audio(odd.clone())], "the first message is not `start`"),
         (vec![Start(RecognitionStart { call: None, ..start() })], "`start.call.call_id` is missing"),
         (vec![Start(RecognitionStart { format: None, ..start() })], "`start.format` is missing"),
-        (vec![Start(RecognitionStart { format: Some(mulaw), ..start() })], "the format MULAW/8000 is not served"),
+        (vec![Start(RecognitionStart { format: Some(mulaw), ..start() })], "the format MULAW/16000 is not served"),
         (vec![Start(RecognitionStart { endpointing: Some(server), ..start() })], "only `client` endpointing"),
         (vec![Start(start()), Start(start())], "a second `start`"),
         (vec![Start(start()), Audio(odd)], "odd number of bytes"),

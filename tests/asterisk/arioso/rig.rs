@@ -458,6 +458,7 @@ pub(crate) async fn words_of(pcm: &[i16]) -> String {
         call: CallId::new("heard").expect("a valid id"),
         language: "en-US".into(),
         rate: SampleRate::HZ_8000,
+        law: None,
         greeting: None,
     };
     let mut session = recognizer.open(start).await.expect("a session");
