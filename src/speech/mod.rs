@@ -7,6 +7,7 @@
 pub mod failover;
 pub mod flow_dialog;
 pub mod grpc;
+pub mod load;
 pub mod local;
 mod proto;
 #[cfg(test)]

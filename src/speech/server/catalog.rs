@@ -44,7 +44,7 @@ pub struct CatalogVoice {
 }
 
 /// The service.
-pub(super) struct Service(pub(super) Catalog);
+pub(in crate::speech) struct Service(pub(in crate::speech) Catalog);
 
 #[tonic::async_trait]
 impl CatalogService for Service {
