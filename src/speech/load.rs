@@ -17,6 +17,7 @@ use super::tcp::Tcp;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
@@ -47,6 +48,8 @@ pub trait LoadScript: Send + Sync + 'static {
     fn hypothesis(&self) -> &str;
     /// What the dialogue answers to words of the caller; empty for nothing.
     fn answer(&self) -> &str;
+    /// How long an engine thinks before it speaks.
+    fn hesitation(&self) -> Duration;
     /// What a clause of the reply with this id sounds like, made at the moment at which it is sent.
     fn speak(&self, reply: u32, rate_hz: u32) -> Vec<i16>;
 }
@@ -225,6 +228,7 @@ async fn synthesize<S: LoadScript>(
                 if !matches!(text.content, Some(synthesis_text::Content::Text(_))) {
                     continue;
                 }
+                tokio::time::sleep(script.hesitation()).await;
                 let pcm = script.speak(text.reply_id, rate_hz);
                 for piece in pcm.chunks(CHUNK_MS * rate_hz as usize / 1000) {
                     let chunk = Some(proto::chunk(sent, piece));

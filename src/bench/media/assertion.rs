@@ -76,7 +76,8 @@ pub enum AssertionError {
 
 fn nearest(name: &str) -> String {
     let near = METRICS.iter().map(|metric| (strsim::damerau_levenshtein(metric.name, name), metric.name)).min();
-    near.filter(|(distance, _)| *distance <= 3).map_or_else(String::new, |(_, near)| format!("; did you mean \"{near}\"?"))
+    near.filter(|(distance, _)| *distance <= 3)
+        .map_or_else(String::new, |(_, near)| format!("; did you mean \"{near}\"?"))
 }
 
 const fn example(dimension: Dimension) -> &'static str {
@@ -97,7 +98,8 @@ impl FromStr for Assertion {
         let no_comparison = || AssertionError::NoComparison(text.to_owned());
         let at = text.find(['<', '>', '=']).ok_or_else(no_comparison)?;
         let (name, rest) = (text[..at].trim(), &text[at..]);
-        let (sign, comparison) = Comparison::ALL.iter().find(|(sign, _)| rest.starts_with(sign)).ok_or_else(no_comparison)?;
+        let (sign, comparison) =
+            Comparison::ALL.iter().find(|(sign, _)| rest.starts_with(sign)).ok_or_else(no_comparison)?;
         let metric = metric::find(name).ok_or_else(|| AssertionError::UnknownMetric { name: name.to_owned() })?;
         let (value, calls) = match rest[sign.len()..].split_once('@') {
             Some((value, calls)) => {
@@ -160,7 +162,8 @@ impl Assertion {
                 _ => spread.median,
             };
             let shown = metric::show(self.metric.dimension, value);
-            (!self.comparison.holds(value, self.limit)).then(|| format!("{self}: at {} calls it is {shown}", step.calls))
+            (!self.comparison.holds(value, self.limit))
+                .then(|| format!("{self}: at {} calls it is {shown}", step.calls))
         };
         meant.iter().filter_map(failure).collect()
     }

@@ -75,8 +75,7 @@ impl Echo {
         let Received { headers, buffers } = received;
         loop {
             let mut slices = buffers.each_mut().map(|buffer| [IoSliceMut::new(buffer)]);
-            let messages =
-                recvmmsg(self.socket.as_raw_fd(), headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None);
+            let messages = recvmmsg(self.socket.as_raw_fd(), headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None);
             let messages = match messages {
                 Ok(messages) => messages,
                 Err(Errno::EINTR) => continue,
@@ -105,7 +104,8 @@ impl Echo {
             let batch: [Option<&Caller>; BATCH] = std::array::from_fn(|_| due.next());
             let count = batch.iter().flatten().count();
             let nowhere = SocketAddrAny::from(SocketAddr::from(([0, 0, 0, 0], 0)));
-            let slices = batch.map(|caller| [IoSlice::new(caller.map_or(&[], |caller| &caller.datagram[..caller.length]))]);
+            let slices =
+                batch.map(|caller| [IoSlice::new(caller.map_or(&[], |caller| &caller.datagram[..caller.length]))]);
             let mut control: [SendAncillaryBuffer<'_, '_, '_>; BATCH] = std::array::from_fn(|_| Default::default());
             let mut n = 0;
             let mut messages = control.each_mut().map(|control| {

@@ -157,7 +157,12 @@ mod tests {
     #[test]
     fn a_stamp_is_written_and_read_in_every_code_that_keeps_it() {
         let stamp = Stamp { source: Source::Caller, measured: true, call: 3, sequence: 9, sent_ns: 1 << 60 };
-        for code in [StampCode::Law(Law::Mu), StampCode::Law(Law::A), StampCode::Linear(ByteOrder::Big), StampCode::Linear(ByteOrder::Little)] {
+        for code in [
+            StampCode::Law(Law::Mu),
+            StampCode::Law(Law::A),
+            StampCode::Linear(ByteOrder::Big),
+            StampCode::Linear(ByteOrder::Little),
+        ] {
             let mut payload = [0x77; 320];
             code.write(&stamp, &mut payload);
             assert_eq!(code.read(&payload, (1 << 60) + 5), Some(stamp));

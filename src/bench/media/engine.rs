@@ -6,11 +6,13 @@ use super::real_time_ns;
 use super::stamp::{STAMP_SAMPLES, Source, Stamp};
 use super::stats::{Distribution, nanoseconds};
 use crate::audio::g711::Law;
+use crate::bench::random_u64;
 use crate::speech::load::{self, LoadFormat, LoadListener, LoadScript};
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Room for latencies: 1,000 calls for 40 s.
 const EXPECTED_FRAMES: usize = 2_000_000;
@@ -45,7 +47,8 @@ async fn obey(script: &Script, orders: &mut tokio::sync::mpsc::Receiver<EngineOr
         match order {
             EngineOrder::Begin { .. } => {}
             EngineOrder::Measure => {
-                *script.state() = State { measuring: true, latencies: Vec::with_capacity(EXPECTED_FRAMES), ..State::default() };
+                *script.state() =
+                    State { measuring: true, latencies: Vec::with_capacity(EXPECTED_FRAMES), ..State::default() };
                 answer(&Done {})?;
             }
             EngineOrder::Report => answer(&std::mem::take(&mut *script.state()).figures())?,
@@ -116,6 +119,12 @@ impl LoadScript for Script {
 
     fn answer(&self) -> &str {
         "Certainly."
+    }
+
+    /// Anywhere in a packet time: what follows at once from a packet of the caller would always come at the same place in
+    /// the server's own period.
+    fn hesitation(&self) -> Duration {
+        Duration::from_micros(random_u64() % 20_000)
     }
 
     fn speak(&self, reply: u32, rate_hz: u32) -> Vec<i16> {

@@ -47,7 +47,11 @@ impl Figures {
     pub(super) fn set_all(&mut self, names: [&'static str; 4], distribution: &Distribution) {
         if distribution.count > 0 {
             let values = [distribution.mean, distribution.p50, distribution.p99, distribution.max];
-            names.into_iter().zip(values).filter(|(name, _)| !name.is_empty()).for_each(|(name, value)| self.set(name, value));
+            names
+                .into_iter()
+                .zip(values)
+                .filter(|(name, _)| !name.is_empty())
+                .for_each(|(name, value)| self.set(name, value));
         }
     }
 
@@ -115,7 +119,11 @@ pub static METRICS: [Metric; 46] = [
     metric("tool_late_max", Time, "the same"),
     metric("tool_player_cpu", Share, "of one processor, what the player of this tool used"),
     metric("tool_engine_cpu", Share, "of one processor, what the engine of this tool used"),
-    metric("tool_dropped", Count, "packets that this tool's own sockets lost: with more than 0, distrust lost_out and lost_in"),
+    metric(
+        "tool_dropped",
+        Count,
+        "packets that this tool's own sockets lost: with more than 0, distrust lost_out and lost_in",
+    ),
 ];
 
 /// A value for people.
@@ -164,7 +172,10 @@ mod tests {
     #[test]
     fn what_was_not_measured_is_not_there() {
         let mut figures = Figures::default();
-        figures.set_all(["turnaround_mean", "turnaround_p50", "turnaround_p99", "turnaround_max"], &Distribution::default());
+        figures.set_all(
+            ["turnaround_mean", "turnaround_p50", "turnaround_p99", "turnaround_max"],
+            &Distribution::default(),
+        );
         assert_eq!(figures, Figures::default());
     }
 }

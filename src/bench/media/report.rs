@@ -40,7 +40,9 @@ impl Report {
         for metric in &METRICS {
             let cells: Vec<_> = self.steps.iter().map(|step| step.spread(metric)).collect();
             if cells.iter().any(Option::is_some) {
-                let cell = |spread: &Option<Spread>| spread.map_or_else(|| "-".to_owned(), |spread| cell(metric.dimension, spread));
+                let cell = |spread: &Option<Spread>| {
+                    spread.map_or_else(|| "-".to_owned(), |spread| cell(metric.dimension, spread))
+                };
                 rows.push(std::iter::once(metric.name.to_owned()).chain(cells.iter().map(cell)).collect());
             }
         }
@@ -55,7 +57,8 @@ impl Report {
     /// The same for a program; times in ns, memory in KiB, shares of 1.
     pub fn json(&self, failures: &[String]) -> Value {
         let steps = self.steps.iter().map(|step| {
-            let spreads = METRICS.iter().filter_map(|metric| Some((metric.name.to_owned(), json!(step.spread(metric)?))));
+            let spreads =
+                METRICS.iter().filter_map(|metric| Some((metric.name.to_owned(), json!(step.spread(metric)?))));
             json!({
                 "calls": step.calls,
                 "figures": spreads.collect::<Map<_, _>>(),

@@ -317,10 +317,8 @@ impl Repetition<'_> {
         figures.set("duplicated_out", measured.duplicated as f64);
         figures.set_all(["", "pacing_p50", "pacing_p99", "pacing_max"], &measured.pacing);
         figures.set_all(["", "", "interval_p99", "interval_max"], &measured.interval);
-        figures.set_all(
-            ["turnaround_mean", "turnaround_p50", "turnaround_p99", "turnaround_max"],
-            &measured.turnaround,
-        );
+        figures
+            .set_all(["turnaround_mean", "turnaround_p50", "turnaround_p99", "turnaround_max"], &measured.turnaround);
         figures.set_all(
             ["first_audio_mean", "first_audio_p50", "first_audio_p99", "first_audio_max"],
             &measured.first_audio,
@@ -334,7 +332,8 @@ impl Repetition<'_> {
         figures.set_all(["", "", "tool_late_p99", "tool_late_max"], &measured.own_lateness);
         figures.set("tool_dropped", measured.own_drops as f64);
         if measured.own_drops > 0 {
-            self.notes.insert(format!("this tool lost packets of its own at {} calls: it is too slow here", self.calls));
+            self.notes
+                .insert(format!("this tool lost packets of its own at {} calls: it is too slow here", self.calls));
         }
     }
 }

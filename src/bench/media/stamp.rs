@@ -104,7 +104,13 @@ mod tests {
     use crate::audio::g711::Law;
 
     fn stamps() -> impl Iterator<Item = Stamp> {
-        let base = Stamp { source: Source::Caller, measured: true, call: 999, sequence: 65_535, sent_ns: 1_700_000_000_123_456_789 };
+        let base = Stamp {
+            source: Source::Caller,
+            measured: true,
+            call: 999,
+            sequence: 65_535,
+            sent_ns: 1_700_000_000_123_456_789,
+        };
         [
             base,
             Stamp { source: Source::Reply, measured: false, call: 0, sequence: 0, ..base },

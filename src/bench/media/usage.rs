@@ -65,7 +65,11 @@ fn process_ticks(stat: &str) -> Option<u64> {
 
 fn ticks_a_second() -> u64 {
     // USER_HZ is 100 on every Linux that this runs on; `sysconf` needs no feature of `nix` and says the same.
-    nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten().and_then(|hz| u64::try_from(hz).ok()).unwrap_or(100)
+    nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)
+        .ok()
+        .flatten()
+        .and_then(|hz| u64::try_from(hz).ok())
+        .unwrap_or(100)
 }
 
 fn malformed() -> io::Error {

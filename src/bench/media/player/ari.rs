@@ -225,7 +225,10 @@ impl FakeAsterisk {
         if existed {
             let channel = self.channel(id, "Up");
             self.emit(&mut state, json!({"type": "StasisEnd", "channel": channel}));
-            self.emit(&mut state, json!({"type": "ChannelDestroyed", "cause": 16, "cause_txt": "Normal Clearing", "channel": channel}));
+            self.emit(
+                &mut state,
+                json!({"type": "ChannelDestroyed", "cause": 16, "cause_txt": "Normal Clearing", "channel": channel}),
+            );
             self.0.changed.notify_waiters();
         }
         existed
@@ -261,7 +264,9 @@ impl FakeAsterisk {
                 let state = self.state();
                 Answer::ok(state.callers.keys().chain(state.legs.keys()).map(|id| self.channel(id, "Up")).collect())
             }
-            ("GET", ["bridges"]) => Answer::ok(self.state().bridges.iter().map(|(id, members)| bridge(id, members)).collect()),
+            ("GET", ["bridges"]) => {
+                Answer::ok(self.state().bridges.iter().map(|(id, members)| bridge(id, members)).collect())
+            }
             ("GET", ["applications", name]) if self.state().events.is_none() => {
                 Answer::no(StatusCode::NOT_FOUND, &format!("no application {name}"))
             }
@@ -372,7 +377,9 @@ impl FakeAsterisk {
         self.state().remote = Some(remote);
         self.command(Command::Attach(index, Far::Address(remote)));
         let local = (self.0.leg_address)(index);
-        Ok(json!({"UNICASTRTP_LOCAL_ADDRESS": local.ip().to_string(), "UNICASTRTP_LOCAL_PORT": local.port().to_string()}))
+        Ok(
+            json!({"UNICASTRTP_LOCAL_ADDRESS": local.ip().to_string(), "UNICASTRTP_LOCAL_PORT": local.port().to_string()}),
+        )
     }
 
     async fn audiosocket_leg(&self, index: usize, body: &Value) -> io::Result<Value> {
@@ -409,10 +416,31 @@ fn bridge(id: &str, members: &[String]) -> Value {
 /// Everything that a server may look for.
 fn modules() -> Value {
     let names = [
-        "res_ari", "res_ari_model", "res_ari_asterisk", "res_ari_applications", "res_ari_channels", "res_ari_bridges",
-        "res_ari_events", "res_http_websocket", "res_websocket_client", "res_stasis", "res_stasis_answer", "app_stasis",
-        "chan_rtp", "res_rtp_asterisk", "chan_audiosocket", "res_audiosocket", "app_audiosocket", "chan_websocket",
-        "bridge_simple", "func_timeout", "codec_ulaw", "codec_alaw", "codec_g722", "codec_opus", "codec_resample",
+        "res_ari",
+        "res_ari_model",
+        "res_ari_asterisk",
+        "res_ari_applications",
+        "res_ari_channels",
+        "res_ari_bridges",
+        "res_ari_events",
+        "res_http_websocket",
+        "res_websocket_client",
+        "res_stasis",
+        "res_stasis_answer",
+        "app_stasis",
+        "chan_rtp",
+        "res_rtp_asterisk",
+        "chan_audiosocket",
+        "res_audiosocket",
+        "app_audiosocket",
+        "chan_websocket",
+        "bridge_simple",
+        "func_timeout",
+        "codec_ulaw",
+        "codec_alaw",
+        "codec_g722",
+        "codec_opus",
+        "codec_resample",
         "res_format_attr_opus",
     ];
     names.iter().map(|name| json!({"name": format!("{name}.so"), "status": "Running", "use_count": 1, "support_level": "core", "description": ""})).collect()

@@ -85,15 +85,30 @@ pub(super) struct Legs<W> {
     wire: W,
     program: Program,
     legs: Vec<Leg>,
+    /// Calls in the order in which they speak within a period.
+    turns: Vec<usize>,
     window: Duration,
     measuring: bool,
     own_lateness: Vec<u32>,
 }
 
+/// The calls in an order that has nothing to do with that of their arrival: the server spreads its own calls in some order
+/// over the same period, and two orders that are alike would make every call wait for the same time.
+fn shuffled(calls: usize) -> Vec<usize> {
+    let mut turns: Vec<usize> = (0..calls).collect();
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    for n in (1..calls).rev() {
+        // Knuth's multiplicative generator; always the same order, so that repetitions can be compared.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        turns.swap(n, (state >> 33) as usize % (n + 1));
+    }
+    turns
+}
+
 impl<W: Wire> Legs<W> {
     pub(super) fn new(wire: W, program: Program, calls: usize, window: Duration) -> Self {
         let legs = (0..calls).map(|_| Leg::default()).collect();
-        Self { wire, program, legs, window, measuring: false, own_lateness: Vec::new() }
+        Self { wire, program, legs, turns: shuffled(calls), window, measuring: false, own_lateness: Vec::new() }
     }
 
     /// Runs until nobody gives commands any more.
@@ -102,22 +117,23 @@ impl<W: Wire> Legs<W> {
         let mut pace = Pace::start(STEP)?;
         let calls = self.legs.len();
         // Of all frames of all calls in order of time: the next.
-        let (mut period, mut call) = (0u32, 0usize);
+        let (mut period, mut turn) = (0u32, 0usize);
         loop {
             let mut now = pace.wait();
             self.listen();
             loop {
-                let due = PERIOD * period + PERIOD * call as u32 / calls as u32;
+                let due = PERIOD * period + PERIOD * turn as u32 / calls as u32;
                 if due > now {
                     break;
                 }
+                let call = self.turns[turn];
                 if self.legs[call].speaking {
                     now = pace.elapsed();
                     self.speak(call, nanoseconds(now.saturating_sub(due).as_nanos() as i64));
                 }
-                call += 1;
-                if call == calls {
-                    (period, call) = (period + 1, 0);
+                turn += 1;
+                if turn == calls {
+                    (period, turn) = (period + 1, 0);
                 }
             }
             loop {
@@ -201,5 +217,20 @@ fn take(legs: &mut [Leg], measuring: bool, call: usize, arrived: &Arrived) {
         leg.meter.take(call as u16, arrived);
     } else {
         leg.meter.take_stamp(call as u16, arrived);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_has_its_turn() {
+        for calls in [1, 2, 50, 1000] {
+            let mut turns = shuffled(calls);
+            assert!(calls < 50 || turns.windows(2).any(|pair| pair[0] > pair[1]));
+            turns.sort_unstable();
+            assert!(turns.into_iter().eq(0..calls));
+        }
     }
 }

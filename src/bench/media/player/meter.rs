@@ -110,7 +110,8 @@ impl Meter {
         sum.echo_duplicated += self.echo_duplicated;
         sum.turnaround.append(&mut self.turnaround);
         sum.first_audio.append(&mut self.first_audio);
-        sum.interval.extend(self.off_grid.windows(2).map(|pair| nanoseconds((i64::from(pair[1]) - i64::from(pair[0])).abs())));
+        sum.interval
+            .extend(self.off_grid.windows(2).map(|pair| nanoseconds((i64::from(pair[1]) - i64::from(pair[0])).abs())));
         let best = i64::from(median(&mut self.off_grid.clone()).unwrap_or(0));
         let mut behind = 0;
         for off in &self.off_grid {
@@ -189,9 +190,8 @@ mod tests {
 
     #[test]
     fn stamps_tell_the_way_back_and_the_way_of_a_reply() {
-        let stamp = |source, call, sequence| {
-            Some(Stamp { source, measured: true, call, sequence, sent_ns: START - 3_000_000 })
-        };
+        let stamp =
+            |source, call, sequence| Some(Stamp { source, measured: true, call, sequence, sent_ns: START - 3_000_000 });
         let mut packets = stream();
         packets.truncate(5);
         packets[0].stamp = stamp(Source::Caller, 0, 100);

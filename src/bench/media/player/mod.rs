@@ -139,8 +139,7 @@ impl Player {
         self.command(Command::Close);
         sleep(SETTLE).await;
         let flood_sent = flood.map_or(0, Flood::stop);
-        let Collected { sum, sent, mut own_lateness } =
-            self.ask(|answer| Command::Collect(window, answer))?;
+        let Collected { sum, sent, mut own_lateness } = self.ask(|answer| Command::Collect(window, answer))?;
         let mut sum = sum;
         Ok(PlayerFigures {
             sent,
@@ -189,8 +188,12 @@ fn start_media(
     std::thread::Builder::new().name("player".to_owned()).spawn(move || {
         let ended = match transport {
             Transport::Rtp => run(rtp::RtpWire::new(socket, codec, calls), program, calls, window, &commands),
-            Transport::Audiosocket => run(streams::StreamWire::audiosocket(codec, calls), program, calls, window, &commands),
-            Transport::Websocket => run(streams::StreamWire::websocket(codec, calls), program, calls, window, &commands),
+            Transport::Audiosocket => {
+                run(streams::StreamWire::audiosocket(codec, calls), program, calls, window, &commands)
+            }
+            Transport::Websocket => {
+                run(streams::StreamWire::websocket(codec, calls), program, calls, window, &commands)
+            }
         };
         if let Err(error) = ended {
             tracing::error!(%error, "the media thread has failed");

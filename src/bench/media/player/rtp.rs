@@ -78,13 +78,8 @@ impl RtpSocket {
     pub(super) fn drain(&mut self, mut each: impl FnMut(Datagram<'_>)) {
         loop {
             let mut slices = self.buffers.each_mut().map(|buffer| [IoSliceMut::new(buffer)]);
-            let received = recvmmsg(
-                self.socket.as_raw_fd(),
-                &mut self.headers,
-                slices.iter_mut(),
-                MsgFlags::MSG_DONTWAIT,
-                None,
-            );
+            let received =
+                recvmmsg(self.socket.as_raw_fd(), &mut self.headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None);
             let received = match received {
                 Ok(received) => received,
                 Err(Errno::EINTR) => continue,
@@ -216,7 +211,8 @@ impl Wire for RtpWire {
             if datagram.from != leg.remote {
                 return;
             }
-            let timestamp = extend_timestamp(leg.timestamp.unwrap_or(i64::from(packet.timestamp())), packet.timestamp());
+            let timestamp =
+                extend_timestamp(leg.timestamp.unwrap_or(i64::from(packet.timestamp())), packet.timestamp());
             leg.timestamp = Some(timestamp);
             let arrived = Arrived {
                 at_ns: datagram.at_ns,

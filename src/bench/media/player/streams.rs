@@ -123,7 +123,9 @@ impl Wire for StreamWire {
         for _ in 0..READS {
             match leg.read(&mut buffer[..room]) {
                 Some((0, _)) | None => break,
-                Some((length, at_ns)) => leg.take(&mut buffer[..length], at_ns, stamps, &mut |arrived| each(call, arrived)),
+                Some((length, at_ns)) => {
+                    leg.take(&mut buffer[..length], at_ns, stamps, &mut |arrived| each(call, arrived))
+                }
             }
         }
         leg.play_queue();
