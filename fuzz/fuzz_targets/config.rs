@@ -2,7 +2,7 @@
 //! show.
 #![no_main]
 
-use arioso::config::{Config, ConfigError, FoundFile, Surroundings, parse_flow};
+use arioso::config::{Bot, Config, ConfigError, Entrance, FoundFile, Surroundings, parse_flow};
 use libfuzzer_sys::fuzz_target;
 use std::io;
 use std::path::Path;
@@ -35,9 +35,11 @@ fuzz_target!(|text: &str| {
         Ok(config) => {
             for route in &config.routes {
                 assert!(config.bots.contains_key(&route.bot));
-                assert!(config.route(&route.number.to_string()).is_some());
+                if let Entrance::Number(number) = &route.entrance {
+                    assert!(config.route(&number.to_string()).is_some());
+                }
             }
-            for bot in config.bots.values() {
+            for bot in config.bots.values().filter_map(Bot::conversation) {
                 for engines in [&bot.recognizer, &bot.synthesizer, &bot.dialog] {
                     assert!(!engines.is_empty() && engines.iter().all(|name| config.engines.contains_key(name)));
                 }

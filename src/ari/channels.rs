@@ -4,7 +4,6 @@ use super::{Ari, AriError, Channel, ChannelId, Removal};
 use crate::call::DialplanTarget;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// Why we hang up, which is what the far end is told (Q.850, and the SIP answer before the call is up).
@@ -39,30 +38,6 @@ const ABSOLUTE_TIMEOUT: &str = "TIMEOUT(absolute)";
 pub fn absolute_timeout(limit: Duration) -> (String, String) {
     let seconds = limit.as_secs() + u64::from(limit.subsec_nanos() > 0);
     (ABSOLUTE_TIMEOUT.to_owned(), seconds.max(1).to_string())
-}
-
-/// An external-media leg to make: RTP over UDP, towards us.
-#[derive(Clone, Debug)]
-pub struct ExternalMedia {
-    /// Id of the channel. Register it before the request: its `StasisStart` can come before the answer.
-    pub channel: ChannelId,
-    /// Where Asterisk sends the audio: our socket, as Asterisk reaches it.
-    pub remote: SocketAddr,
-    /// Name of the format: `ulaw`, `alaw`, …
-    pub format: String,
-    /// The `args` of its `StasisStart`; split at commas.
-    pub data: String,
-    /// Variables that it starts with; give it a dead-man timer ([`absolute_timeout`]).
-    pub variables: Variables,
-}
-
-/// An external-media leg that was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MediaLeg {
-    /// The channel. It can be put into a bridge once its `StasisStart` has come.
-    pub channel: Channel,
-    /// Where Asterisk sends from, and wants to receive.
-    pub local: SocketAddr,
 }
 
 impl Ari {
@@ -115,6 +90,15 @@ impl Ari {
         self.remove(&["channels", id.as_str()], &[("reason", reason.as_str())]).await
     }
 
+    /// Plays a sound (`sound:hello-world`, `tone:ring`) to a channel, which waits for its end.
+    pub async fn play(&self, id: &ChannelId, media: &str) -> Result<(), AriError> {
+        #[derive(Serialize)]
+        struct Parameters<'a> {
+            media: &'a str,
+        }
+        self.channel_command(id, "play", &Parameters { media }).await
+    }
+
     /// Sets a variable, or a dialplan function that can be written, on a channel in Stasis.
     ///
     /// Asterisk says yes to a function that it does not know as well: read back what matters.
@@ -153,45 +137,6 @@ impl Ari {
         self.set_variable(id, ABSOLUTE_TIMEOUT, "0").await
     }
 
-    /// Makes an external-media leg in our application.
-    ///
-    /// [`AriError::Failed`] covers everything that Asterisk does not like about it: an id that is in use, a format that
-    /// it has no codec for, a host name. The leg never ends by itself when the caller leaves.
-    pub async fn external_media(&self, media: &ExternalMedia) -> Result<MediaLeg, AriError> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Parameters<'a> {
-            app: &'a str,
-            channel_id: &'a str,
-            #[serde(rename = "external_host")]
-            external_host: String,
-            format: &'a str,
-            encapsulation: &'static str,
-            transport: &'static str,
-            data: &'a str,
-            variables: &'a Variables,
-        }
-        let parameters = Parameters {
-            app: self.settings.app.as_str(),
-            channel_id: media.channel.as_str(),
-            external_host: media.remote.to_string(),
-            format: &media.format,
-            encapsulation: "rtp",
-            transport: "udp",
-            data: &media.data,
-            variables: &media.variables,
-        };
-        let channel: Channel = self.create(&["channels", "externalMedia"], &parameters).await?;
-        match local_address(&channel) {
-            Ok(local) => Ok(MediaLeg { channel, local }),
-            Err(cause) => {
-                // A leg without an address is of no use, and nobody else would end it. Its own failure says the least.
-                let _ = self.hang_up(&channel.id, HangupReason::Failure).await;
-                Err(AriError::BadResponse { request: "POST channels/externalMedia".to_owned(), cause })
-            }
-        }
-    }
-
     async fn channel_command(
         &self,
         id: &ChannelId,
@@ -206,46 +151,9 @@ impl Ari {
 #[derive(Serialize)]
 struct NoParameters {}
 
-/// Where `chan_rtp` says that it sends from.
-fn local_address(channel: &Channel) -> Result<SocketAddr, String> {
-    let variable = |name: &str| channel.channelvars.get(name).ok_or_else(|| format!("{name} is missing"));
-    let (address, port) = (variable("UNICASTRTP_LOCAL_ADDRESS")?, variable("UNICASTRTP_LOCAL_PORT")?);
-    let address: IpAddr = address.parse().map_err(|_| format!("UNICASTRTP_LOCAL_ADDRESS is `{address}`"))?;
-    match port.parse() {
-        Ok(port) if port != 0 => Ok(SocketAddr::new(address, port)),
-        _ => Err(format!("UNICASTRTP_LOCAL_PORT is `{port}`")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn media_channel(variables: &str) -> Channel {
-        let text = format!(r#"{{"id":"m","name":"UnicastRTP/m","state":"Down","channelvars":{variables}}}"#);
-        serde_json::from_str(&text).unwrap()
-    }
-
-    #[test]
-    fn the_address_of_a_media_leg_is_read_from_its_variables() {
-        let v4 = media_channel(r#"{"UNICASTRTP_LOCAL_PORT":"21952","UNICASTRTP_LOCAL_ADDRESS":"192.0.2.7"}"#);
-        assert_eq!(local_address(&v4), Ok("192.0.2.7:21952".parse().unwrap()));
-        let v6 = media_channel(r#"{"UNICASTRTP_LOCAL_PORT":"21952","UNICASTRTP_LOCAL_ADDRESS":"2001:db8::7"}"#);
-        assert_eq!(local_address(&v6), Ok("[2001:db8::7]:21952".parse().unwrap()));
-    }
-
-    #[test]
-    fn a_media_leg_without_a_usable_address_is_refused() {
-        for variables in [
-            "{}",
-            r#"{"UNICASTRTP_LOCAL_ADDRESS":"192.0.2.7"}"#,
-            r#"{"UNICASTRTP_LOCAL_PORT":"0","UNICASTRTP_LOCAL_ADDRESS":"192.0.2.7"}"#,
-            r#"{"UNICASTRTP_LOCAL_PORT":"70000","UNICASTRTP_LOCAL_ADDRESS":"192.0.2.7"}"#,
-            r#"{"UNICASTRTP_LOCAL_PORT":"21952","UNICASTRTP_LOCAL_ADDRESS":"pbx"}"#,
-        ] {
-            assert!(local_address(&media_channel(variables)).is_err(), "{variables}");
-        }
-    }
 
     #[test]
     fn a_dead_man_timer_is_never_zero_which_would_switch_it_off() {

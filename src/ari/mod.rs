@@ -22,10 +22,14 @@ mod error;
 mod event;
 #[cfg(feature = "shell")]
 mod events_socket;
+#[cfg(feature = "shell")]
+mod external_media;
 mod ids;
 mod model;
 #[cfg(feature = "shell")]
 pub mod probe;
+#[cfg(feature = "shell")]
+mod requirements;
 #[cfg(feature = "shell")]
 mod rest;
 #[cfg(feature = "shell")]
@@ -34,27 +38,33 @@ mod settings;
 mod system;
 #[cfg(feature = "shell")]
 mod tls;
+#[cfg(feature = "shell")]
+mod version;
 
 #[cfg(feature = "shell")]
 pub use applications::AppUse;
 #[cfg(feature = "shell")]
 pub use bridges::ConnectedLine;
 #[cfg(feature = "shell")]
-pub use channels::{ExternalMedia, HangupReason, MediaLeg, Variables, absolute_timeout};
+pub use channels::{HangupReason, Variables, absolute_timeout};
 #[cfg(feature = "shell")]
 pub use error::AriError;
 pub use event::{DialStatus, Event, EventError, HangupOrigin, parse_event};
 #[cfg(feature = "shell")]
 pub use events_socket::{Disconnect, EventCounts, EventStream, Signal};
+#[cfg(feature = "shell")]
+pub use external_media::ExternalMedia;
 pub use ids::{BridgeId, ChannelId, IdError};
 pub use model::{
     Application, AsteriskInfo, Bridge, Channel, ChannelState, DialplanPosition, Module, Party, StatusInfo, SystemInfo,
 };
 #[cfg(feature = "shell")]
+pub use requirements::{Capabilities, Lack, Lacks};
+#[cfg(feature = "shell")]
 pub use rest::{Ari, Removal};
 #[cfg(feature = "shell")]
 pub use settings::{AriSettings, BaseUrl, BaseUrlError};
 #[cfg(feature = "shell")]
-pub use system::AsteriskVersion;
-#[cfg(feature = "shell")]
 pub use tls::install_crypto_provider;
+#[cfg(feature = "shell")]
+pub use version::{AsteriskVersion, Feature};

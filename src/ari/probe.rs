@@ -4,28 +4,17 @@
 //! its calls are disturbed; it is removed again, and carries a dead-man timer in case that this program is killed.
 
 mod connection;
-mod modules;
+mod live;
 
 pub use connection::{NoConnection, connection};
 
-use super::events_socket::{EventStream, Signal};
-use super::{
-    AppUse, Ari, AriError, AriSettings, AsteriskVersion, ChannelId, Event, ExternalMedia, HangupReason, MediaLeg,
-    Variables, absolute_timeout,
-};
-use crate::config::AppName;
-use modules::{Need, REQUIRED_MODULES};
+use super::requirements::{Capabilities, Lack, Lacks};
+use super::{AppUse, Ari, AriError, AriSettings, AsteriskVersion, ExternalMedia, Feature, HangupReason};
+use crate::config::MediaTransport;
+use async_trait::async_trait;
+use live::{live, throw_away_channel};
 use serde::Serialize;
-use std::net::SocketAddr;
-use std::time::Duration;
-use tokio::time::timeout;
-
-/// How long an event may take that Asterisk sends at once.
-const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The first version with external media.
-const OLDEST: AsteriskVersion = AsteriskVersion { major: 16, minor: 6 };
-/// The dead-man timer of the leg that is made for a try.
-const LEG_LIFE: Duration = Duration::from_secs(30);
+use std::net::IpAddr;
 
 /// What one look came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -104,18 +93,55 @@ const APPLICATION: &str = "application";
 const EVENTS: &str = "events socket";
 const ADDRESS: &str = "media address";
 const MEDIA: &str = "external media";
+const AUDIO: &str = "audio";
 const DEAD_MAN: &str = "dead-man timer";
 const CLEAN: &str = "nothing left";
 
-/// Takes all looks at one Asterisk. `media` is where Asterisk would send a caller's audio: the address that is
-/// advertised to it and a port of ours.
-pub async fn probe(settings: &AriSettings, media: SocketAddr) -> Report {
+/// The media legs that are wanted of an Asterisk.
+pub struct Wanted<'a> {
+    /// What they are.
+    pub transport: &'a MediaTransport,
+    /// The address that Asterisk is told to send to, or to connect to.
+    pub advertise: IpAddr,
+    /// Makes one for a try.
+    pub test: &'a mut dyn TestLeg,
+}
+
+/// Our end of the leg that is made for a try.
+#[async_trait]
+pub trait TestLeg: Send {
+    /// Makes the leg, as a call would, and begins to listen. The sentence says between whom audio travels then.
+    ///
+    /// # Errors
+    /// A sentence on what is wrong, and one on what to do.
+    async fn make(&mut self, ari: &Ari, media: ExternalMedia, asterisk: &Capabilities) -> Result<String, TestLegError>;
+
+    /// Waits until audio has come from Asterisk; `false` if none comes in time.
+    async fn hears(&mut self) -> bool;
+
+    /// Ends our side.
+    async fn end(&mut self);
+}
+
+/// Why no leg could be made for a try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestLegError {
+    /// What is wrong.
+    pub detail: String,
+    /// What to do.
+    pub fix: String,
+    /// Only the try is not possible; calls may well be.
+    pub only_here: bool,
+}
+
+/// Takes all looks at one Asterisk.
+pub async fn probe(settings: &AriSettings, wanted: Wanted<'_>) -> Report {
     let mut checks = Vec::new();
-    look(settings, media, &mut checks).await;
+    look(settings, wanted, &mut checks).await;
     Report { asterisk: settings.name.clone(), url: settings.url.to_string(), checks }
 }
 
-async fn look(settings: &AriSettings, media: SocketAddr, checks: &mut Vec<Check>) {
+async fn look(settings: &AriSettings, wanted: Wanted<'_>, checks: &mut Vec<Check>) {
     let ari = match Ari::new(settings.clone()) {
         Ok(ari) => ari,
         Err(error) => return checks.push(Check::failed(REACH, error.to_string(), "correct the configuration")),
@@ -130,21 +156,33 @@ async fn look(settings: &AriSettings, media: SocketAddr, checks: &mut Vec<Check>
     let info = match info {
         Ok(info) if !stop => info,
         _ => {
-            let rest = [WRITE, VERSION, MODULES, APPLICATION, EVENTS, ADDRESS, MEDIA, DEAD_MAN, CLEAN];
+            let rest = [WRITE, VERSION, MODULES, APPLICATION, ADDRESS, EVENTS, MEDIA, DEAD_MAN, AUDIO, CLEAN];
             return checks.extend(rest.map(|name| Check::skipped(name, "Asterisk cannot be asked")));
         }
     };
     let write = write_access(&ari).await;
     let may_write = write.outcome == Outcome::Passed;
     checks.push(write);
-    checks.push(version(&info.system.version));
-    modules(&ari, checks).await;
+    let version = AsteriskVersion::parse(&info.system.version);
+    let mut asterisk = Capabilities { version_text: info.system.version, version, modules: None };
+    version_checks(&asterisk, wanted.transport, checks);
+    match ari.modules().await {
+        Ok(modules) => {
+            asterisk.modules = Some(modules);
+            module_checks(&asterisk, wanted.transport, checks);
+        }
+        Err(error) => {
+            checks.push(Check::warning(MODULES, error.to_string(), "look yourself: asterisk -rx 'module show'"));
+        }
+    }
     checks.push(application(&ari).await);
-    checks.push(media_address(settings, media));
+    if wanted.transport.is_sent_to_us() {
+        checks.push(media_address(settings, wanted.advertise));
+    }
     if may_write {
-        live(&ari, media, checks).await;
+        live(&ari, &asterisk, wanted, checks).await;
     } else {
-        let rest = [EVENTS, MEDIA, DEAD_MAN, CLEAN];
+        let rest = [EVENTS, MEDIA, DEAD_MAN, AUDIO, CLEAN];
         checks.extend(rest.map(|name| Check::skipped(name, "nothing may be changed there")));
     }
 }
@@ -233,48 +271,42 @@ async fn write_access(ari: &Ari) -> Check {
 }
 
 /// Whether the version has what is needed, and what it does not have.
-fn version(text: &str) -> Check {
-    let Some(version) = AsteriskVersion::parse(text) else {
-        let fix = format!("make sure that it is {OLDEST} or newer; 20 or 22 are recommended");
-        return Check::warning(VERSION, format!("Asterisk {text} does not say how old it is"), fix);
+fn version_checks(asterisk: &Capabilities, transport: &MediaTransport, checks: &mut Vec<Check>) {
+    let text = &asterisk.version_text;
+    let Some(version) = asterisk.version else {
+        let fix = format!("make sure that it is {} or newer; 20 or 22 are recommended", needed_versions(transport));
+        let detail = format!("Asterisk {text} does not say how old it is");
+        return checks.push(Check::warning(VERSION, detail, fix));
     };
-    if version < OLDEST {
-        let detail = format!("Asterisk {text} has no external media");
-        return Check::failed(VERSION, detail, format!("install {OLDEST} or newer; 20 or 22 are recommended"));
-    }
-    if version < (AsteriskVersion { major: 18, minor: 0 }) {
+    let lacks = asterisk.missing_features(transport);
+    let before = checks.len();
+    add_lacks(VERSION, &lacks, checks);
+    if lacks.fatal.is_empty() && version < (AsteriskVersion { major: 18, minor: 0 }) {
         let detail = format!("Asterisk {text}: phones may get a re-INVITE without need when the bot joins a call");
-        return Check::warning(VERSION, detail, "install 18 or newer; 20 or 22 are recommended");
+        checks.push(Check::warning(VERSION, detail, "install 18 or newer; 20 or 22 are recommended"));
     }
-    Check::passed(VERSION, format!("Asterisk {text}"))
+    if checks.len() == before {
+        checks.push(Check::passed(VERSION, format!("Asterisk {text}")));
+    }
+}
+
+fn needed_versions(transport: &MediaTransport) -> String {
+    // Each kind of leg needs something, and names the youngest need last.
+    Feature::needed_by(transport).last().map(|feature| feature.versions()).unwrap_or_default()
 }
 
 /// Whether the modules are loaded that a call needs.
-async fn modules(ari: &Ari, checks: &mut Vec<Check>) {
-    let loaded = match ari.modules().await {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            let fix = "look yourself: asterisk -rx 'module show'";
-            return checks.push(Check::warning(MODULES, error.to_string(), fix));
-        }
-    };
+fn module_checks(asterisk: &Capabilities, transport: &MediaTransport, checks: &mut Vec<Check>) {
     let before = checks.len();
-    for (module, need) in REQUIRED_MODULES {
-        let file = format!("{module}.so");
-        let found = loaded.iter().find(|loaded| loaded.name == file);
-        if found.is_some_and(|module| module.is_running()) {
-            continue;
-        }
-        let state = found.map_or("is not loaded", |_| "is loaded, but does not run");
-        let fix = format!("load it: module load {file}, and put load={file} into modules.conf");
-        checks.push(match need {
-            Need::Always(without) => Check::failed(MODULES, format!("{file} {state}: without it {without}"), fix),
-            Need::Sometimes(without) => Check::warning(MODULES, format!("{file} {state}: without it {without}"), fix),
-        });
-    }
+    add_lacks(MODULES, &asterisk.missing_modules(transport), checks);
     if checks.len() == before {
-        checks.push(Check::passed(MODULES, format!("all {} that a call needs are loaded", REQUIRED_MODULES.len())));
+        checks.push(Check::passed(MODULES, "all that a call needs are loaded"));
     }
+}
+
+fn add_lacks(name: &'static str, lacks: &Lacks, checks: &mut Vec<Check>) {
+    checks.extend(lacks.fatal.iter().map(|lack: &Lack| Check::failed(name, lack.to_string(), lack.fix())));
+    checks.extend(lacks.tolerable.iter().map(|lack| Check::warning(name, lack.to_string(), lack.fix())));
 }
 
 /// Whether our application's name is free.
@@ -301,8 +333,7 @@ async fn application(ari: &Ari) -> Check {
 }
 
 /// Whether Asterisk can send to the address that it is told.
-fn media_address(settings: &AriSettings, media: SocketAddr) -> Check {
-    let ip = media.ip();
+fn media_address(settings: &AriSettings, ip: IpAddr) -> Check {
     if ip.is_unspecified() || ip.is_multicast() {
         let fix = "set `advertise` under [media] to the address of this machine as Asterisk reaches it";
         return Check::failed(ADDRESS, format!("{ip} is no address that Asterisk could send to"), fix);
@@ -312,128 +343,7 @@ fn media_address(settings: &AriSettings, media: SocketAddr) -> Check {
             "set `advertise` under [media] to the address of this machine as Asterisk reaches it, and `listen` too";
         return Check::failed(ADDRESS, format!("Asterisk is on another machine, and {ip} is its own loopback"), fix);
     }
-    Check::passed(ADDRESS, format!("Asterisk is told {media}"))
-}
-
-/// The looks that change something: an events socket, and a media leg that comes and goes.
-async fn live(ari: &Ari, media: SocketAddr, checks: &mut Vec<Check>) {
-    let ari = ari.with_app(throw_away_app());
-    let mut events = ari.events(256);
-    let socket = events_socket(&mut events).await;
-    let connected = socket.outcome == Outcome::Passed;
-    checks.push(socket);
-    if connected {
-        media_leg(&ari, &mut events, media, checks).await;
-    } else {
-        checks.extend([MEDIA, DEAD_MAN].map(|name| Check::skipped(name, "there is no events socket")));
-    }
-    events.close().await;
-    checks.push(nothing_left(&ari).await);
-}
-
-async fn events_socket(events: &mut EventStream) -> Check {
-    let fix = "load it: module load res_ari_events.so and res_http_websocket.so, and put both into modules.conf; a proxy in \
-               between must pass WebSocket upgrades on";
-    match timeout(EVENT_TIMEOUT, events.next()).await {
-        Ok(Some(Signal::Connected)) => Check::passed(EVENTS, "opens, and takes a filter"),
-        Ok(Some(Signal::Unavailable { error, .. })) => Check::failed(EVENTS, error.to_string(), fix),
-        Ok(other) => Check::failed(EVENTS, format!("unexpected: {other:?}"), fix),
-        Err(_) => Check::failed(EVENTS, format!("does not open within {EVENT_TIMEOUT:?}"), fix),
-    }
-}
-
-async fn media_leg(ari: &Ari, events: &mut EventStream, media: SocketAddr, checks: &mut Vec<Check>) {
-    let channel = throw_away_channel();
-    let request = ExternalMedia {
-        channel: channel.clone(),
-        remote: media,
-        format: "ulaw".to_owned(),
-        data: String::new(),
-        variables: Variables::from([absolute_timeout(LEG_LIFE)]),
-    };
-    let made = ari.external_media(&request).await;
-    let entered = match &made {
-        Ok(_) => timeout(EVENT_TIMEOUT, wait_for(events, &channel)).await.is_ok(),
-        Err(_) => false,
-    };
-    checks.push(external_media(&made, entered, media));
-    checks.push(if entered {
-        dead_man(ari, &channel).await
-    } else {
-        Check::skipped(DEAD_MAN, "there is no media leg")
-    });
-    // Also after an error: an answer that came too late leaves a leg as well. What remains is seen at the end.
-    let _ = ari.hang_up(&channel, HangupReason::Normal).await;
-}
-
-fn external_media(made: &Result<MediaLeg, AriError>, entered: bool, media: SocketAddr) -> Check {
-    match made {
-        Ok(leg) if entered => Check::passed(MEDIA, format!("Asterisk sends from {} to {media}", leg.local)),
-        Ok(_) => Check::failed(
-            MEDIA,
-            format!("the leg was made and did not enter its application within {EVENT_TIMEOUT:?}"),
-            "look into Asterisk's log: asterisk -rvvv",
-        ),
-        Err(error) => Check::failed(
-            MEDIA,
-            error.to_string(),
-            "load chan_rtp.so and res_rtp_asterisk.so; see that rtp.conf has ports left (rtpstart to rtpend) and that Asterisk \
-             has a route to the media address",
-        ),
-    }
-}
-
-/// Whether a leg can be made to end by itself. Asterisk accepts the timer also where it does not know it: read it back.
-async fn dead_man(ari: &Ari, channel: &ChannelId) -> Check {
-    let fix = "load it: module load func_timeout.so, and put load=func_timeout.so into modules.conf";
-    let (name, _) = absolute_timeout(LEG_LIFE);
-    if let Err(error) = ari.set_absolute_timeout(channel, LEG_LIFE).await {
-        return Check::failed(DEAD_MAN, error.to_string(), fix);
-    }
-    match ari.variable(channel, &name).await {
-        Ok(Some(value)) if value.parse::<f64>().is_ok_and(|seconds| seconds > 0.0) => {
-            Check::passed(DEAD_MAN, "a leg ends by itself when its server is gone")
-        }
-        Ok(_) | Err(AriError::Failed { .. }) => {
-            Check::failed(DEAD_MAN, "the timer is accepted and not set: calls would outlive a dead server", fix)
-        }
-        Err(error) => Check::failed(DEAD_MAN, error.to_string(), fix),
-    }
-}
-
-async fn wait_for(events: &mut EventStream, channel: &ChannelId) {
-    while let Some(signal) = events.next().await {
-        if matches!(&signal, Signal::Event(event @ Event::StasisStart { .. }) if event.channel_id() == Some(channel)) {
-            return;
-        }
-    }
-}
-
-/// Whether everything that was made is gone.
-async fn nothing_left(ari: &Ari) -> Check {
-    let fix = "it ends by itself within half a minute; if not: channel request hangup all";
-    for wait in [0, 20, 50, 100, 200, 500, 1000] {
-        tokio::time::sleep(Duration::from_millis(wait)).await;
-        match ari.channels().await {
-            Ok(channels) if channels.iter().any(|channel| channel.id.as_str().starts_with(PREFIX)) => {}
-            Ok(_) => return Check::passed(CLEAN, "no channel stays behind"),
-            Err(error) => return Check::warning(CLEAN, error.to_string(), fix),
-        }
-    }
-    Check::warning(CLEAN, "a channel of this check is still there", fix)
-}
-
-/// What the names of everything begin with that is made here.
-const PREFIX: &str = "arioso-doctor-";
-
-fn throw_away_channel() -> ChannelId {
-    let id = format!("{PREFIX}{}", uuid::Uuid::new_v4().simple());
-    ChannelId::new(id).expect("46 letters, digits and dashes are a valid id")
-}
-
-fn throw_away_app() -> AppName {
-    let name = format!("{PREFIX}{}", uuid::Uuid::new_v4().simple());
-    AppName::new(&name).expect("46 letters, digits and dashes are a valid name")
+    Check::passed(ADDRESS, format!("Asterisk is told {ip}"))
 }
 
 #[cfg(test)]

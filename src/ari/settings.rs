@@ -126,13 +126,27 @@ impl BaseUrl {
         url
     }
 
+    /// The URL of the WebSocket of a leg, which lies beside ARI.
+    pub(super) fn media(&self, connection_id: &str) -> Url {
+        let mut url = self.0.clone();
+        // As in `resource`.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(["media", connection_id]);
+        }
+        self.as_websocket(url)
+    }
+
     /// The URL of the events socket of an application.
     pub(super) fn events(&self, app: &AppName) -> Url {
-        let mut url = self.resource(&["events"]);
+        let mut url = self.as_websocket(self.resource(&["events"]));
+        url.query_pairs_mut().append_pair("app", app.as_str());
+        url
+    }
+
+    fn as_websocket(&self, mut url: Url) -> Url {
         let scheme = if self.is_https() { "wss" } else { "ws" };
         // From one special scheme to another: never an error.
         let _ = url.set_scheme(scheme);
-        url.query_pairs_mut().append_pair("app", app.as_str());
         url
     }
 }
@@ -154,6 +168,7 @@ mod tests {
             assert_eq!(base.resource(&["channels"]).as_str(), "https://pbx.example:8089/voice/ari/channels");
             let app = AppName::new("bot").unwrap();
             assert_eq!(base.events(&app).as_str(), "wss://pbx.example:8089/voice/ari/events?app=bot");
+            assert_eq!(base.media("1-2").as_str(), "wss://pbx.example:8089/voice/media/1-2");
             assert_eq!(base.to_string(), "https://pbx.example:8089/voice");
         }
     }

@@ -1,7 +1,7 @@
 //! `arioso check`: whether the configuration can be used, and what it says.
 
 use super::{AlreadyTold, ConfigArgs, print};
-use crate::config::{Asterisk, Bot, BotName, Config, ConfigError, EngineKind, EngineName, Place, Transport};
+use crate::config::{Asterisk, Bot, BotName, Config, ConfigError, EngineKind, EngineName, Entrance, Place, Route};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::{Value, json};
@@ -45,17 +45,17 @@ pub fn run(args: &CheckArgs) -> Result<()> {
 fn summary(path: &Path, config: &Config) -> String {
     let mut text = format!("{} is in order.\n", path.display());
     // Writing to a string does not fail.
-    for Asterisk { name, url, app, .. } in &config.asterisks {
-        let _ = writeln!(text, "  asterisk  {name:<16} {url}, application \"{app}\"");
+    for Asterisk { name, url, app, transport, .. } in &config.asterisks {
+        let _ = writeln!(text, "  asterisk  {name:<16} {url}, application \"{app}\", {transport}");
     }
     let media = &config.media;
     let _ = writeln!(
         text,
-        "  media     {:<16} {} to and from {}, {}, at most {} calls",
+        "  media     {:<16} advertised as {}, UDP {}{}, at most {} calls",
         media.listen,
-        media.law.asterisk_format(),
         media.advertise,
         ports(&media.ports),
+        tcp_ports(config),
         media.max_calls
     );
     for (name, engine) in &config.engines {
@@ -68,7 +68,7 @@ fn summary(path: &Path, config: &Config) -> String {
         let _ = writeln!(text, "  bot       {name:<16} {}", engines_of(bot));
     }
     for route in &config.routes {
-        let _ = writeln!(text, "  route     {:<16} {}", route.number, route.bot);
+        let _ = writeln!(text, "  route     {:<16} {}", route.entrance, route.bot);
     }
     for warning in &config.warnings {
         let _ = writeln!(text, "warning: {warning}");
@@ -83,7 +83,16 @@ fn ports(ports: &RangeInclusive<u16>) -> String {
     }
 }
 
+/// The ports to which Asterisks connect, if any do.
+fn tcp_ports(config: &Config) -> String {
+    let audiosocket =
+        config.uses_audiosocket().then(|| format!(", AudioSocket port {}", config.media.audiosocket_port));
+    let websocket = config.uses_websocket_port().then(|| format!(", WebSocket port {}", config.media.websocket_port));
+    [audiosocket, websocket].into_iter().flatten().collect()
+}
+
 fn engines_of(bot: &Bot) -> String {
+    let Some(bot) = bot.conversation() else { return "echoes the caller, without engines".to_owned() };
     let list = |names: &[EngineName]| names.iter().map(EngineName::as_str).collect::<Vec<_>>().join(", then ");
     format!(
         "{}; hears by {}; speaks by {}; converses by {}",
@@ -125,12 +134,10 @@ fn finding(place: Option<&Place>, key: &str, message: &str) -> Value {
 
 fn json_summary(config: &Config) -> Value {
     let asterisks = config.asterisks.iter().map(|asterisk| {
-        let transport = match asterisk.transport {
-            Transport::Rtp => "rtp",
-        };
         json!({
             "name": asterisk.name.as_str(), "url": asterisk.url.as_str(), "app": asterisk.app.as_str(),
-            "transport": transport, "dead_man_ms": millis(asterisk.dead_man),
+            "transport": asterisk.transport.as_str(), "codec": asterisk.transport.codec().asterisk_format(),
+            "dead_man_ms": millis(asterisk.dead_man),
         })
     });
     let engine = |(name, engine): (&EngineName, &EngineKind)| match engine {
@@ -138,23 +145,30 @@ fn json_summary(config: &Config) -> Value {
         EngineKind::Grpc(grpc) => json!({ "name": name.as_str(), "kind": "grpc", "url": grpc.url.as_str() }),
     };
     let names = |names: &[EngineName]| names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
-    let bot = |(name, bot): (&BotName, &Bot)| {
-        json!({
+    let bot = |(name, bot): (&BotName, &Bot)| match bot.conversation() {
+        None => json!({ "name": name.as_str(), "echo": true }),
+        Some(bot) => json!({
             "name": name.as_str(), "language": bot.language.as_str(), "recognizer": names(&bot.recognizer),
             "synthesizer": names(&bot.synthesizer), "dialog": names(&bot.dialog),
-        })
+        }),
+    };
+    let route = |route: &Route| match &route.entrance {
+        Entrance::Number(number) => json!({ "number": number.to_string(), "bot": route.bot.as_str() }),
+        // The whole UUID is a secret.
+        Entrance::AudioSocket(id) => json!({ "audiosocket": id.to_string(), "bot": route.bot.as_str() }),
     };
     let media = &config.media;
     json!({
         "asterisks": asterisks.collect::<Vec<_>>(),
         "media": {
             "listen": media.listen, "ports": [media.ports.start(), media.ports.end()], "advertise": media.advertise,
-            "max_calls": media.max_calls, "law": media.law.asterisk_format(),
+            "max_calls": media.max_calls, "cpus": media.cpus,
+            "audiosocket_port": config.uses_audiosocket().then_some(media.audiosocket_port),
+            "websocket_port": config.uses_websocket_port().then_some(media.websocket_port),
         },
         "engines": config.engines.iter().map(engine).collect::<Vec<_>>(),
         "bots": config.bots.iter().map(bot).collect::<Vec<_>>(),
-        "routes": config.routes.iter().map(|r| json!({ "number": r.number.to_string(), "bot": r.bot.as_str() }))
-            .collect::<Vec<_>>(),
+        "routes": config.routes.iter().map(route).collect::<Vec<_>>(),
     })
 }
 

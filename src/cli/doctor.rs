@@ -2,16 +2,16 @@
 //! table or as JSON.
 
 use super::{ConfigArgs, UsageError, print, runtime};
-use crate::ari::probe::{Check, Outcome, Report, connection, probe};
-use crate::config::{Config, EngineKind, EngineName, GrpcEngine, LocalEngine};
-use crate::host::ari_settings;
+use crate::ari::BaseUrlError;
+use crate::ari::probe::{Check, Outcome, Report, Wanted, connection, probe};
+use crate::config::{Bot, Config, EngineKind, EngineName, GrpcEngine, LocalEngine};
+use crate::host::{LineTest, ari_settings};
 use crate::speech::local::models::{Manifest, ModelCache};
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
-use std::net::SocketAddr;
 
 /// Look at every configured Asterisk and engine and say what is missing.
 #[derive(Clone, Debug, Args)]
@@ -50,13 +50,18 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
     if config.asterisks.is_empty() {
         return Err(UsageError("no [[asterisk]] is configured: there is nothing to look at".to_owned()).into());
     }
-    let asterisks: Vec<_> = config.asterisks.iter().map(ari_settings).collect::<Result<_, _>>()?;
-    // What Asterisk is told to send a caller's audio to.
-    let media = SocketAddr::new(config.media.advertise, *config.media.ports.start());
+    let asterisks: Vec<_> = config
+        .asterisks
+        .iter()
+        .map(|asterisk| Ok((asterisk, ari_settings(asterisk)?)))
+        .collect::<Result<_, BaseUrlError>>()?;
     let findings = runtime()?.block_on(async {
         let mut findings = Findings { asterisks: Vec::with_capacity(asterisks.len()), engines: Vec::new() };
-        for settings in &asterisks {
-            findings.asterisks.push(probe(settings, media).await);
+        for (asterisk, settings) in &asterisks {
+            let transport = &asterisk.transport;
+            let mut test = LineTest::new(config.media.clone(), transport.clone());
+            let wanted = Wanted { transport, advertise: config.media.advertise, test: &mut test };
+            findings.asterisks.push(probe(settings, wanted).await);
         }
         for (name, engine) in &config.engines {
             findings.engines.push(look_at(name, engine, &config).await);
@@ -96,7 +101,11 @@ async fn look_at(name: &EngineName, engine: &EngineKind, config: &Config) -> Eng
 
 /// Whether calls go on without this engine: every list that names it names another one.
 fn has_stand_in(name: &EngineName, config: &Config) -> bool {
-    let lists = config.bots.values().flat_map(|bot| [&bot.recognizer, &bot.synthesizer, &bot.dialog]);
+    let lists = config
+        .bots
+        .values()
+        .filter_map(Bot::conversation)
+        .flat_map(|bot| [&bot.recognizer, &bot.synthesizer, &bot.dialog]);
     lists.filter(|list| list.contains(name)).all(|list| list.len() > 1)
 }
 

@@ -4,11 +4,11 @@ use super::document::Section;
 use super::error::{Caution, Fault};
 use super::names::{AppName, AsteriskName, HttpUrl};
 use super::secret::{self, Secret};
-use super::values::{asterisk_url, duration, invalid, parsed, text};
+use super::transport::{self, MediaTransport};
+use super::values::{asterisk_url, duration, invalid, parsed, text, username};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
-use toml::de::DeValue;
 
 /// Shorter, and a hiccup of the network would end calls; longer, and the caller of a dead server waits for ever.
 const DEAD_MAN_RANGE: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(3600);
@@ -29,8 +29,8 @@ pub struct Asterisk {
     pub app: AppName,
     /// PEM file with the certificates to trust for `https`, in place of those of the system.
     pub ca_file: Option<PathBuf>,
-    /// How the audio travels.
-    pub transport: Transport,
+    /// How the audio of its media legs travels.
+    pub transport: MediaTransport,
     /// A leg ends by itself so long after this server was last alive.
     pub dead_man: Duration,
 }
@@ -40,13 +40,6 @@ impl Asterisk {
     pub fn dead_man_renewal(&self) -> Duration {
         self.dead_man / 3
     }
-}
-
-/// How audio travels between Asterisk and us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// External media of `chan_rtp`.
-    Rtp,
 }
 
 /// Reads every `[[asterisk]]`; `None` for one that is wrong.
@@ -79,11 +72,19 @@ fn read(section: &Section<'_, '_>) -> Option<Asterisk> {
     let password = secret::required(section, &secret::PASSWORD);
     let app = section.required("app", "\"arioso\"", parsed("\"arioso\"", AppName::new));
     let ca_file = section.optional("ca_file", text).map(|path| section.context.path(&path));
-    let transport = section.optional("transport", transport).unwrap_or(Transport::Rtp);
+    let transport = transport::read(section);
     let dead_man = section.optional("dead_man", duration(DEAD_MAN_RANGE)).unwrap_or(DEAD_MAN_DEFAULT);
     section.finish();
     if url.as_ref().is_some_and(|url| !url.is_encrypted() && !url.is_loopback()) {
         section.warn("url", Caution::SecretInTheClear);
+    }
+    if let (Some(url), Some(transport)) = (&url, &transport)
+        && url.is_encrypted()
+        && transport.is_websocket_dial()
+    {
+        let why = "is encrypted, and we cannot open an encrypted WebSocket for audio; write http://, or websocket = \
+                   \"listen\", so that Asterisk connects to us";
+        section.problem("url", invalid(url.as_str(), why));
     }
     Some(Asterisk {
         name: name?,
@@ -92,25 +93,7 @@ fn read(section: &Section<'_, '_>) -> Option<Asterisk> {
         password: password?,
         app: app?,
         ca_file,
-        transport,
+        transport: transport?,
         dead_man,
     })
-}
-
-/// HTTP separates the user from the password with a colon (RFC 7617).
-fn username(value: &DeValue<'_>) -> Result<String, Fault> {
-    let name = text(value)?;
-    if name.contains(':') {
-        return Err(invalid(&name, "has a colon, which a user name cannot have; write only the user name"));
-    }
-    Ok(name)
-}
-
-fn transport(value: &DeValue<'_>) -> Result<Transport, Fault> {
-    let name = text(value)?;
-    match name.as_str() {
-        "rtp" => Ok(Transport::Rtp),
-        "audiosocket" | "websocket" => Err(Fault::NotInThisVersion { found: name, supported: "\"rtp\"" }),
-        _ => Err(invalid(&name, "is no transport; write \"rtp\"")),
-    }
 }

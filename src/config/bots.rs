@@ -12,7 +12,26 @@ use std::time::Duration;
 
 /// One bot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bot {
+pub enum Bot {
+    /// It converses.
+    Conversation(Box<ConversationBot>),
+    /// It plays back what the caller says, without any engine: a test of the line.
+    Echo,
+}
+
+impl Bot {
+    /// What a bot that converses is made of.
+    pub fn conversation(&self) -> Option<&ConversationBot> {
+        match self {
+            Self::Conversation(bot) => Some(bot),
+            Self::Echo => None,
+        }
+    }
+}
+
+/// A bot that converses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConversationBot {
     /// What it speaks and understands.
     pub language: Language,
     /// Recognisers in order of preference; never empty.
@@ -49,7 +68,23 @@ pub(super) fn read_all(root: &Section<'_, '_>, engines: &Engines) -> Bots {
     bots
 }
 
+/// The keys that only a bot that converses has.
+const CONVERSATION_KEYS: [&str; 9] =
+    ["language", "recognizer", "synthesizer", "dialog", "greeting", "no_input", "endpointing", "barge_in", "watchdogs"];
+
 fn read(section: &Section<'_, '_>, engines: &Engines) -> Option<Bot> {
+    if section.optional("echo", boolean) == Some(true) {
+        for key in CONVERSATION_KEYS.into_iter().filter(|key| section.contains(key)) {
+            let why = "means nothing to a bot that only echoes; take it out, or take out echo";
+            section.refuse(key, Fault::OutOfPlace { why });
+        }
+        section.finish();
+        return Some(Bot::Echo);
+    }
+    read_conversation(section, engines).map(|bot| Bot::Conversation(Box::new(bot)))
+}
+
+fn read_conversation(section: &Section<'_, '_>, engines: &Engines) -> Option<ConversationBot> {
     let language = section.required("language", "\"en-US\"", parsed("\"en-US\"", Language::new));
     let recognizer = engines::read_list(section, "recognizer", engines);
     let synthesizer = engines::read_list(section, "synthesizer", engines);
@@ -73,7 +108,7 @@ fn read(section: &Section<'_, '_>, engines: &Engines) -> Option<Bot> {
             }
         }
     }
-    Some(Bot {
+    Some(ConversationBot {
         language: language?,
         recognizer: recognizer?,
         synthesizer: synthesizer?,

@@ -176,13 +176,11 @@ pub enum Fault {
         /// Where it was first.
         first: Place,
     },
-    /// A value for which support is still to come.
-    #[error("\"{found}\" is not in this version; use {supported}")]
-    NotInThisVersion {
-        /// The value.
-        found: String,
-        /// What can be used instead.
-        supported: &'static str,
+    /// A key that has nothing to say beside the others of its section.
+    #[error("{why}")]
+    OutOfPlace {
+        /// Beside what it would have, and what to do.
+        why: &'static str,
     },
     /// A secret stands in the file itself.
     #[error(
@@ -213,6 +211,15 @@ pub enum Fault {
         file: &'static str,
         /// Key that names a variable.
         env: &'static str,
+    },
+    /// What should be a UUID is none. It is not shown: it is a secret.
+    #[error("is not a UUID; write one that nobody can guess, made with: uuidgen --random")]
+    NotAUuid,
+    /// A key that has another name and place now.
+    #[error("is no key here any more; write {instead}")]
+    Moved {
+        /// What to write, and where.
+        instead: String,
     },
     /// What should be the name of an environment variable is none. It is not shown: it may be the secret itself.
     #[error("is not the name of an environment variable; names have letters, digits and underscores only")]
@@ -287,6 +294,35 @@ pub enum Caution {
         listen: std::net::IpAddr,
         /// What Asterisk is told.
         advertise: std::net::IpAddr,
+    },
+    /// An Asterisk elsewhere is to connect to where only this machine can.
+    #[error(
+        "Asterisk \"{asterisk}\" is on another machine and is to connect to us, but the sockets are on {listen} only, \
+         where it does not arrive; set media.listen to an address of this machine that it can reach"
+    )]
+    ListensOnLoopback {
+        /// The Asterisk.
+        asterisk: AsteriskName,
+        /// Where the sockets are.
+        listen: std::net::IpAddr,
+    },
+    /// Anybody may open the WebSocket of a leg.
+    #[error(
+        "whoever reaches the WebSocket port at {listen} can pretend to be Asterisk; set media.websocket_username and \
+         media.websocket_password_file to what its websocket_client.conf says"
+    )]
+    WebSocketWithoutLogin {
+        /// Where the socket is.
+        listen: std::net::IpAddr,
+    },
+    /// The UUID of a route travels in the clear, for ever the same.
+    #[error(
+        "the UUID is the only secret of this route, and it travels unencrypted to {listen}: let a firewall pass nobody \
+         but Asterisk to the AudioSocket port"
+    )]
+    UuidInTheClear {
+        /// Where the socket is.
+        listen: std::net::IpAddr,
     },
     /// A language that some of the engines do not know.
     #[error(

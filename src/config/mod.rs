@@ -20,18 +20,20 @@ mod names;
 mod routes;
 mod secret;
 mod surroundings;
+mod transport;
 mod values;
 
-pub use asterisk::{Asterisk, Transport};
-pub use bots::Bot;
+pub use asterisk::Asterisk;
+pub use bots::{Bot, ConversationBot};
 pub use engines::{EngineKind, GrpcEngine, LocalEngine, THREADS};
 pub use error::{Caution, ConfigError, Fault, Place, Problem, Warning};
 pub use flow_file::{parse_flow, reception};
-pub use media::Media;
-pub use names::{AppName, AsteriskName, BotName, EngineName, HttpUrl, Language, NameError, ends_in_ari};
-pub use routes::{Number, Route};
+pub use media::{Login, Media};
+pub use names::{AppName, AsteriskName, BotName, ClientName, EngineName, HttpUrl, Language, NameError, ends_in_ari};
+pub use routes::{AudioSocketId, Entrance, Number, Route};
 pub use secret::{Secret, secret_from_file};
 pub use surroundings::{FoundFile, Surroundings, System, cause as read_cause};
+pub use transport::{LegCodec, LinearCodec, MediaTransport, RtpCodec, WebSocketConnection};
 
 use document::{Context, Section};
 use std::collections::BTreeMap;
@@ -48,7 +50,7 @@ pub struct Config {
     pub engines: BTreeMap<EngineName, EngineKind>,
     /// The bots by name.
     pub bots: BTreeMap<BotName, Bot>,
-    /// Which number reaches which bot.
+    /// Which number, or which UUID, reaches which bot.
     pub routes: Vec<Route>,
     /// What is allowed but probably not meant.
     pub warnings: Vec<Warning>,
@@ -91,8 +93,28 @@ impl Config {
 
     /// The bot for a number: the route with exactly this number, else the one for all numbers.
     pub fn route(&self, number: &str) -> Option<&Route> {
-        let exact = self.routes.iter().find(|route| route.number == Number::Exact(number.to_owned()));
-        exact.or_else(|| self.routes.iter().find(|route| route.number == Number::Any))
+        let with = |wanted: &Entrance| self.routes.iter().find(|route| route.entrance == *wanted);
+        let exact = with(&Entrance::Number(Number::Exact(number.to_owned())));
+        exact.or_else(|| with(&Entrance::Number(Number::Any)))
+    }
+
+    /// The bots that dialplans reach with `AudioSocket()`, each with the UUID that leads to it.
+    pub fn audiosocket_routes(&self) -> impl Iterator<Item = (AudioSocketId, &BotName)> {
+        self.routes.iter().filter_map(|route| match route.entrance {
+            Entrance::AudioSocket(id) => Some((id, &route.bot)),
+            Entrance::Number(_) => None,
+        })
+    }
+
+    /// Whether anybody is to connect to [`Media::audiosocket_port`].
+    pub fn uses_audiosocket(&self) -> bool {
+        let transport = |asterisk: &Asterisk| matches!(asterisk.transport, MediaTransport::AudioSocket(_));
+        self.asterisks.iter().any(transport) || self.audiosocket_routes().next().is_some()
+    }
+
+    /// Whether an Asterisk is to connect to [`Media::websocket_port`].
+    pub fn uses_websocket_port(&self) -> bool {
+        self.asterisks.iter().any(|asterisk| asterisk.transport.is_websocket_listen())
     }
 }
 
@@ -102,7 +124,7 @@ fn read(root: &Section<'_, '_>) -> Option<Config> {
     let media = media::read(root, &asterisks);
     let engines = engines::read_all(root);
     let bots = bots::read_all(root, &engines);
-    let routes = routes::read_all(root, &bots);
+    let routes = routes::read_all(root, &bots, media.as_ref());
     root.finish();
     Some(Config {
         asterisks: asterisks.into_iter().collect::<Option<_>>()?,

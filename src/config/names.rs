@@ -77,6 +77,11 @@ name!(
     MAX_APP_BYTES
 );
 name!(
+    /// A section of Asterisk's `websocket_client.conf`.
+    ClientName,
+    MAX_NAME_BYTES
+);
+name!(
     /// What the operator calls an engine.
     EngineName,
     MAX_NAME_BYTES

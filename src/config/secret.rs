@@ -41,6 +41,8 @@ pub(super) struct SecretKeys {
 }
 
 pub(super) const PASSWORD: SecretKeys = SecretKeys { plain: "password", file: "password_file", env: "password_env" };
+pub(super) const WEBSOCKET_PASSWORD: SecretKeys =
+    SecretKeys { plain: "websocket_password", file: "websocket_password_file", env: "websocket_password_env" };
 pub(super) const TOKEN: SecretKeys = SecretKeys { plain: "token", file: "token_file", env: "token_env" };
 
 /// The secret of a section that needs one.

@@ -1,7 +1,6 @@
 //! What a configuration is read as, and what is said about one that is wrong.
 
 use super::*;
-use crate::audio::g711::Law;
 use crate::call::{
     BargeIn, DialogCommand, DialogEvent, DialplanTarget, Endpointing, NoInput, ReplyId, UtteranceIndex, Watchdogs,
 };
@@ -74,6 +73,11 @@ const BOT: &str =
     "[bots.b]\nlanguage = \"en\"\nrecognizer = [\"local\"]\nsynthesizer = [\"local\"]\ndialog = [\"local\"]\n";
 const ROUTE: &str = "[[routes]]\nnumber = \"*\"\nbot = \"b\"\n";
 
+/// A bot that converses.
+fn conversation<'a>(config: &'a Config, name: &str) -> &'a ConversationBot {
+    config.bots[&BotName::new(name).unwrap()].conversation().unwrap()
+}
+
 fn with_bot(lines: &str) -> String {
     format!("{LOCAL}{BOT}{lines}")
 }
@@ -90,12 +94,21 @@ fn the_example_is_read_in_full() {
     assert_eq!(asterisk.username, "bot");
     assert_eq!(asterisk.password.expose(), "from a file");
     assert_eq!(asterisk.app.as_str(), "arioso");
-    assert_eq!(asterisk.transport, Transport::Rtp);
+    assert_eq!(asterisk.transport, MediaTransport::Rtp(RtpCodec::Ulaw));
     assert_eq!(asterisk.dead_man, Duration::from_secs(60));
     assert_eq!(asterisk.dead_man_renewal(), Duration::from_secs(20));
 
     let loopback: IpAddr = "127.0.0.1".parse().unwrap();
-    let media = Media { listen: loopback, ports: 31_000..=31_007, advertise: loopback, max_calls: 500, law: Law::Mu };
+    let media = Media {
+        listen: loopback,
+        ports: 31_000..=31_007,
+        advertise: loopback,
+        max_calls: 500,
+        audiosocket_port: 9_092,
+        websocket_port: 9_093,
+        websocket_login: None,
+        cpus: vec![],
+    };
     assert_eq!(config.media, media);
 
     let name = |name: &str| EngineName::new(name).unwrap();
@@ -103,7 +116,7 @@ fn the_example_is_read_in_full() {
     assert_eq!((local.threads, &local.models, &local.flow), (None, &None, &reception()));
     assert_eq!(config.engines.len(), 1, "an engine that nobody has started would make the first call slow");
 
-    let bot = &config.bots[&BotName::new("reception").unwrap()];
+    let bot = conversation(&config, "reception");
     assert_eq!(bot.language.as_str(), "en-US");
     assert_eq!(bot.recognizer, [name("local")]);
     assert_eq!(bot.synthesizer, [name("local")]);
@@ -127,7 +140,7 @@ fn the_engine_that_the_example_only_mentions_can_be_put_first() {
     let EngineKind::Grpc(lab) = &config.engines[&EngineName::new("lab").unwrap()] else { panic!() };
     assert_eq!((lab.url.as_str(), &lab.token, &lab.ca_file), ("http://127.0.0.1:50051", &None, &None));
     assert_eq!(lab.url.host_and_port(), ("127.0.0.1", 50_051));
-    let bot = &config.bots[&BotName::new("reception").unwrap()];
+    let bot = conversation(&config, "reception");
     assert_eq!(bot.recognizer.iter().map(EngineName::as_str).collect::<Vec<_>>(), ["lab", "local"]);
     assert_eq!(config.warnings, []);
 }
@@ -135,7 +148,9 @@ fn the_engine_that_the_example_only_mentions_can_be_put_first() {
 #[test]
 fn everything_that_can_be_set_is_taken_over() {
     let config = parse(&format!(
-        "[media]\nlisten = \"::\"\nports = \"20000\"\nadvertise = \"192.0.2.1\"\nmax_calls = 1_000\nlaw = \"alaw\"\n\
+        "[media]\nlisten = \"::\"\nports = \"20000\"\nadvertise = \"192.0.2.1\"\nmax_calls = 1_000\n\
+         audiosocket_port = 9_000\nwebsocket_port = 9_001\nwebsocket_username = \"pbx\"\n\
+         websocket_password_env = \"ARI_PASSWORD\"\ncpus = [0]\n\
          [engines.local]\nkind = \"local\"\nthreads = 2\nmodels = \"models\"\nflow = \"short.toml\"\n\
          [engines.far]\nkind = \"grpc\"\nurl = \"https://engines.example:443/\"\ntoken_env = \"ARI_PASSWORD\"\n\
          ca_file = \"/ca.pem\"\n\
@@ -143,11 +158,19 @@ fn everything_that_can_be_set_is_taken_over() {
          [bots.b.endpointing]\nstart_evidence = \"60ms\"\nsilence = \"1s\"\npre_roll = \"0ms\"\nmax_utterance = \"10s\"\n\
          [bots.b.barge_in]\nevidence = \"200ms\"\n\
          [bots.b.watchdogs]\nfinal_hypothesis = \"1s\"\nfirst_text = \"2s\"\nfirst_audio = \"3s\"\nnext_audio = \"4s\"\n\
-         {ASTERISK}transport = \"rtp\"\ndead_man = \"30s\"\n"
+         {ASTERISK}transport = \"websocket\"\ncodec = \"slin16\"\nwebsocket = \"listen\"\nwebsocket_client = \"arioso\"\n\
+         dead_man = \"30s\"\n"
     ))
     .unwrap();
 
-    assert_eq!((config.media.ports, config.media.max_calls, config.media.law), (20_000..=20_000, 1_000, Law::A));
+    assert_eq!((&config.media.ports, config.media.max_calls), (&(20_000..=20_000), 1_000));
+    assert_eq!(config.media.cpus, [0]);
+    assert_eq!((config.media.audiosocket_port, config.media.websocket_port), (9_000, 9_001));
+    let login = config.media.websocket_login.as_ref().unwrap();
+    assert_eq!((login.username.as_str(), login.password.expose()), ("pbx", "from the environment"));
+    let connection = WebSocketConnection::Listen { client: ClientName::new("arioso").unwrap() };
+    let websocket = MediaTransport::WebSocket { codec: LegCodec::Linear(LinearCodec::Slin16), connection };
+    assert_eq!(config.asterisks[0].transport, websocket);
     assert_eq!(
         (config.media.listen.to_string(), config.media.advertise.to_string()),
         ("::".into(), "192.0.2.1".into())
@@ -163,7 +186,7 @@ fn everything_that_can_be_set_is_taken_over() {
     assert_eq!((far.url.as_str(), far.ca_file.as_deref()), ("https://engines.example:443", Some(Path::new("/ca.pem"))));
     assert_eq!(far.token.as_ref().map(Secret::expose), Some("from the environment"));
 
-    let bot = &config.bots[&BotName::new("b").unwrap()];
+    let bot = conversation(&config, "b");
     let (ms, s) = (Duration::from_millis, Duration::from_secs);
     assert_eq!(bot.no_input.timeout, s(60));
     let endpointing = Endpointing { start_evidence: ms(60), silence: s(1), pre_roll: ms(0), max_utterance: s(10) };
@@ -177,7 +200,7 @@ fn everything_that_can_be_set_is_taken_over() {
 #[test]
 fn barge_in_can_be_switched_off() {
     let config = parse(&with_bot("[bots.b.barge_in]\nenabled = false\n")).unwrap();
-    assert_eq!(config.bots[&BotName::new("b").unwrap()].barge_in, BargeIn::Off);
+    assert_eq!(conversation(&config, "b").barge_in, BargeIn::Off);
 }
 
 #[test]
@@ -253,7 +276,7 @@ fn a_language_that_only_some_engines_know_is_warned_about() {
 fn text_that_is_no_toml() {
     assert_snapshot!(errors("[media]\nlisten = 127.0.0.1\n"), @r#"arioso.toml:2:15: not valid TOML: invalid float, expected nothing; look for quotes and brackets that are missing here, and for keys that are given twice"#);
     assert_snapshot!(errors("[media\n"), @r#"arioso.toml:1:7: not valid TOML: unclosed table, expected `]`; look for quotes and brackets that are missing here, and for keys that are given twice"#);
-    assert_snapshot!(errors("[media]\nlaw = \"ulaw\"\nlaw = \"alaw\"\n"), @r#"arioso.toml:3:1: not valid TOML: duplicate key; look for quotes and brackets that are missing here, and for keys that are given twice"#);
+    assert_snapshot!(errors("[media]\nports = \"1\"\nports = \"2\"\n"), @r#"arioso.toml:3:1: not valid TOML: duplicate key; look for quotes and brackets that are missing here, and for keys that are given twice"#);
 }
 
 #[test]
@@ -294,7 +317,7 @@ fn missing_keys_are_all_reported_each_with_an_example() {
 #[test]
 fn values_of_another_kind() {
     assert_snapshot!(errors(&format!(
-        "{ASTERISK}dead_man = 60\n[media]\nlisten = 1\nports = 31000\nmax_calls = \"500\"\nlaw = [\"ulaw\"]\n\
+        "{ASTERISK}dead_man = 60\n[media]\nlisten = 1\nports = 31000\nmax_calls = \"500\"\ncpus = 0\n\
          [engines.local]\nkind = true\n[bots.b]\nlanguage = 1.5\nrecognizer = \"local\"\nendpointing = \"600ms\"\n\
          [bots.b.barge_in]\nenabled = \"no\"\n[routes]\nnumber = 100\n"
     )), @r#"
@@ -302,7 +325,7 @@ fn values_of_another_kind() {
         arioso.toml:9:10: media.listen: has a number where a text is needed; write it like this: "127.0.0.1"
         arioso.toml:10:9: media.ports: has a number where a text is needed; write it like this: "31000-31007"
         arioso.toml:11:13: media.max_calls: has a text where a whole number is needed; write it like this: 100
-        arioso.toml:12:7: media.law: has a list where a text is needed; write it like this: "ulaw" or "alaw"
+        arioso.toml:12:8: media.cpus: has a number where a list is needed; write it like this: [0, 1]
         arioso.toml:14:8: engines.local.kind: has true or false where a text is needed; write it like this: "local" or "grpc"
         arioso.toml:15:1: bots.b.synthesizer: missing; add a line such as: synthesizer = ["local"]
         arioso.toml:15:1: bots.b.dialog: missing; add a line such as: dialog = ["local"]
@@ -399,10 +422,126 @@ fn what_may_be_there_once_is_there_twice() {
 
 #[test]
 fn transports_and_engines_that_are_not_there() {
-    assert_snapshot!(errors(&format!("{ASTERISK}transport = \"audiosocket\"\n")), @r#"arioso.toml:7:13: asterisk.transport: "audiosocket" is not in this version; use "rtp""#);
-    assert_snapshot!(errors(&format!("{ASTERISK}transport = \"websocket\"\n")), @r#"arioso.toml:7:13: asterisk.transport: "websocket" is not in this version; use "rtp""#);
-    assert_snapshot!(errors(&format!("{ASTERISK}transport = \"carrier pigeon\"\n")), @r#"arioso.toml:7:13: asterisk.transport: "carrier pigeon" is no transport; write "rtp""#);
+    assert_snapshot!(errors(&format!("{ASTERISK}transport = \"carrier pigeon\"\n")), @"");
+    assert_snapshot!(errors(&format!("{ASTERISK}codec = \"g729\"\n")), @"");
     assert_snapshot!(errors("[engines.cloud]\nkind = \"cloud\"\n"), @r#"arioso.toml:2:8: engines.cloud.kind: "cloud" is none of the possible values; write "local" or "grpc""#);
+}
+
+#[test]
+fn a_codec_that_a_transport_cannot_carry_is_refused_with_the_reason() {
+    let with = |transport: &str, codec: &str| {
+        let text = format!("{ASTERISK}transport = \"{transport}\"\ncodec = \"{codec}\"\n");
+        parse(&text).map(|config| config.asterisks[0].transport.clone()).map_err(|error| error.to_string())
+    };
+    assert_snapshot!(with("rtp", "opus").unwrap_err(), @"");
+    assert_snapshot!(with("audiosocket", "ulaw").unwrap_err(), @"");
+    let carried = |transport: &str| {
+        let all = ["ulaw", "alaw", "g722", "slin", "slin16", "slin24", "slin48", "opus"];
+        all.into_iter().filter(|codec| with(transport, codec).is_ok()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(carried("rtp"), "ulaw alaw g722 slin slin16");
+    assert_eq!(carried("audiosocket"), "slin slin16 slin24 slin48");
+    assert_eq!(carried("websocket"), "ulaw alaw g722 slin slin16 slin24 slin48 opus");
+    for (transport, codec) in [("rtp", "slin16"), ("audiosocket", "slin24"), ("websocket", "opus")] {
+        assert_eq!(with(transport, codec).unwrap().codec().asterisk_format(), codec);
+    }
+    let MediaTransport::Rtp(wideband) = with("rtp", "slin16").unwrap() else { panic!() };
+    assert_eq!((wideband.receive().asterisk_format(), wideband.send().asterisk_format()), ("slin16", "g722"));
+    assert_eq!(wideband.receive().rate(), wideband.send().rate());
+}
+
+#[test]
+fn every_transport_has_a_codec_of_its_own_unless_told_otherwise() {
+    let with = |lines: &str| parse(&format!("{ASTERISK}{lines}")).unwrap().asterisks[0].transport.to_string();
+    assert_eq!(with(""), "rtp with ulaw");
+    assert_eq!(with("transport = \"audiosocket\"\n"), "audiosocket with slin");
+    assert_eq!(with("transport = \"websocket\"\n"), "websocket (dial) with ulaw");
+}
+
+#[test]
+fn what_is_for_websockets_only_says_so() {
+    let with = |lines: &str| errors(&format!("{ASTERISK}{lines}"));
+    assert_snapshot!(with("websocket = \"listen\"\nwebsocket_client = \"arioso\"\n"), @"");
+    let websocket = |lines: &str| with(&format!("transport = \"websocket\"\n{lines}"));
+    assert_snapshot!(websocket("websocket = \"listen\"\n"), @"");
+    assert_snapshot!(websocket("websocket_client = \"arioso\"\n"), @"");
+    assert_snapshot!(websocket("websocket = \"both\"\nwebsocket_client = \"a b\"\n"), @"");
+    let encrypted = ASTERISK.replace("http://", "https://");
+    assert_snapshot!(errors(&format!("{encrypted}transport = \"websocket\"\n")), @"");
+}
+
+#[test]
+fn the_law_has_moved_to_the_asterisk() {
+    assert_snapshot!(errors("[media]\nlaw = \"alaw\"\n"), @"");
+}
+
+#[test]
+fn ports_for_connections_and_who_may_use_them() {
+    let with = |lines: &str| errors(&format!("[media]\n{lines}"));
+    assert_snapshot!(with("websocket_port = 9092\n"), @"");
+    assert_snapshot!(with("audiosocket_port = 80\n"), @"");
+    assert_snapshot!(with("websocket_username = \"pbx\"\n"), @"");
+    assert_snapshot!(with("websocket_password_env = \"ARI_PASSWORD\"\n"), @"");
+    assert_snapshot!(with("websocket_password = \"hunter2\"\n"), @"");
+}
+
+#[test]
+fn processors_of_the_workers() {
+    let with = |lines: &str| errors(&format!("[media]\n{lines}"));
+    assert_snapshot!(with("cpus = []\n"), @"");
+    assert_snapshot!(with("cpus = [1, 1]\n"), @"");
+    assert_snapshot!(with("ports = \"31000-31001\"\ncpus = [0, 1, 2]\n"), @"");
+    assert_snapshot!(with("cpus = [-1]\n"), @"");
+}
+
+const UUID: &str = "f81d4fae-7dec-41d0-a765-00a0c91e6bf6";
+
+#[test]
+fn a_route_has_a_number_or_a_uuid() {
+    let route = format!("[[routes]]\naudiosocket = \"{UUID}\"\nbot = \"b\"\n");
+    let config = parse(&with_bot(&format!("{ROUTE}{route}"))).unwrap();
+    let routes: Vec<_> = config.audiosocket_routes().collect();
+    let [(id, bot)] = routes.as_slice() else { panic!("{routes:?}") };
+    assert_eq!((id.bytes()[..4].to_vec(), bot.as_str()), (vec![0xf8, 0x1d, 0x4f, 0xae], "b"));
+    assert!(!format!("{config:?} {id}").contains("4fae"), "the UUID is a secret");
+    assert!(config.uses_audiosocket());
+
+    let upper = route.replace(UUID, &UUID.to_uppercase());
+    let both = route.replace("bot", "number = \"100\"\nbot");
+    let bad = |uuid: &str| route.replace(UUID, uuid);
+    assert_snapshot!(errors(&with_bot(&format!("{route}{upper}"))), @"");
+    assert_snapshot!(errors(&with_bot(&both)), @"");
+    assert_snapshot!(errors(&with_bot(&bad("00000000-0000-0000-0000-000000000000"))), @"");
+    for wrong in [
+        "f81d4fae7dec41d0a76500a0c91e6bf6",
+        "+81d4fae-7dec-41d0-a765-00a0c91e6bf6",
+        "x81d4fae-7dec-41d0-a765-00a0c91e6bf6",
+    ] {
+        assert!(parse(&with_bot(&bad(wrong))).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn an_echo_bot_has_nothing_else() {
+    let config = parse("[bots.echo]\necho = true\n").unwrap();
+    assert_eq!(config.bots[&BotName::new("echo").unwrap()], Bot::Echo);
+    assert_snapshot!(errors("[bots.echo]\necho = true\nlanguage = \"en\"\ngreetings = \"Hi\"\n"), @"");
+    assert!(matches!(parse(&with_bot("echo = false\n")).unwrap().bots.values().next(), Some(Bot::Conversation(_))));
+}
+
+#[test]
+fn listening_beyond_loopback_without_what_authenticates_is_warned_about() {
+    let media = |lines: &str| format!("{LOCAL}{BOT}{ROUTE}[media]\nlisten = \"192.0.2.1\"\n{lines}");
+    let listens = "transport = \"websocket\"\nwebsocket = \"listen\"\nwebsocket_client = \"arioso\"\n";
+    assert_snapshot!(warnings(&format!("{ASTERISK}{listens}{}", media(""))), @"");
+    let login = "websocket_username = \"pbx\"\nwebsocket_password_env = \"ARI_PASSWORD\"\n";
+    assert_eq!(warnings(&format!("{ASTERISK}{listens}{}", media(login))), "");
+    let route = format!("[[routes]]\naudiosocket = \"{UUID}\"\nbot = \"b\"\n");
+    assert_snapshot!(warnings(&format!("{ASTERISK}{}{route}", media(""))), @"");
+    let elsewhere = ASTERISK.replace("http://127.0.0.1:8088", "https://pbx.example");
+    assert_snapshot!(warnings(&format!("{elsewhere}{listens}{LOCAL}{BOT}{ROUTE}")), @"");
+    let dials = "transport = \"websocket\"\n";
+    assert_eq!(warnings(&format!("{ASTERISK}{dials}{}", media(""))), "", "nobody connects to us");
 }
 
 #[test]
@@ -507,8 +646,11 @@ fn the_documented_defaults_are_the_defaults() {
     assert_eq!(written.asterisks, minimal.asterisks);
     assert_eq!(written.media, minimal.media);
     assert_eq!(written.engines, minimal.engines);
-    let bots = |config: &Config| config.bots.values().cloned().map(|bot| Bot { language: english(), ..bot }).collect();
-    let (written, minimal): (Vec<_>, Vec<_>) = (bots(&written), bots(&minimal));
+    let bots = |config: &Config| -> Vec<_> {
+        let bots = config.bots.values().filter_map(Bot::conversation).cloned();
+        bots.map(|bot| ConversationBot { language: english(), ..bot }).collect()
+    };
+    let (written, minimal) = (bots(&written), bots(&minimal));
     assert_eq!(written, minimal);
 }
 

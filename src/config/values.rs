@@ -110,6 +110,15 @@ pub(super) fn word<T: Copy>(words: &[(&str, T)]) -> impl FnOnce(&DeValue<'_>) ->
     }
 }
 
+/// HTTP separates the user from the password with a colon (RFC 7617).
+pub(super) fn username(value: &DeValue<'_>) -> Result<String, Fault> {
+    let name = text(value)?;
+    if name.contains(':') {
+        return Err(invalid(&name, "has a colon, which a user name cannot have; write only the user name"));
+    }
+    Ok(name)
+}
+
 /// An `http://` or `https://` address.
 pub(super) fn http_url(value: &DeValue<'_>) -> Result<HttpUrl, Fault> {
     url(value, HttpUrl::new)

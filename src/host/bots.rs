@@ -1,15 +1,16 @@
 //! Bots as they answer calls: the configuration of each, joined with the engines that it names.
 
-use crate::audio::SampleRate;
+use crate::audio::{Resampler, SampleRate};
 use crate::call::{CallId, CallSettings};
-use crate::config::{BotName, Config, EngineKind, EngineName, GrpcEngine as GrpcConfig, LocalEngine};
+use crate::config::{self, BotName, Config, EngineKind, EngineName, GrpcEngine as GrpcConfig, LocalEngine};
 use crate::speech::failover::{Candidate, EngineSet};
 use crate::speech::flow_dialog::FlowDialog;
 use crate::speech::grpc::{GrpcEngine, GrpcSettings, GrpcSettingsError, TlsRoots};
 use crate::speech::local::models::ModelCache;
 use crate::speech::local::{InferencePool, LoadError, LocalEngines};
 use crate::speech::{BearerToken, Dialog, Recognizer, SessionStart, Synthesizer};
-use std::collections::{BTreeMap, HashMap};
+use crate::transport::Driver;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::Cursor;
 use std::path::PathBuf;
@@ -18,8 +19,8 @@ use std::sync::Arc;
 /// The spoken apology for when no engine is left; how it was made is told in `models/README.md`.
 const APOLOGY: &[u8] = include_bytes!("../../models/apology.en-US.wav");
 
-/// The rate of the audio in a call: that of the G.711 leg.
-const RATE: SampleRate = SampleRate::HZ_8000;
+/// The rate of a plain AudioSocket call.
+pub(super) const DIALPLAN_RATE: SampleRate = SampleRate::HZ_8000;
 
 /// All bots by name.
 #[derive(Debug)]
@@ -31,10 +32,25 @@ pub struct Bots {
 #[derive(Debug)]
 pub(super) struct Bot {
     name: String,
-    language: String,
-    settings: CallSettings,
-    engines: EngineSet,
+    kind: BotKind,
 }
+
+#[derive(Debug)]
+pub(super) enum BotKind {
+    Conversation(Box<ConversationBot>),
+    Echo,
+}
+
+/// A bot that converses, with its engines.
+#[derive(Debug)]
+pub(super) struct ConversationBot {
+    config: config::ConversationBot,
+    engines: EngineSet,
+    apologies: Apologies,
+}
+
+/// The spoken apology at every rate that a call may have.
+type Apologies = Arc<BTreeMap<SampleRate, Arc<[i16]>>>;
 
 /// Why the bots cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +88,7 @@ pub enum BotsError {
         cause: std::io::Error,
     },
     /// The bundled apology cannot be read.
-    #[error("the bundled apology is no 8 kHz WAV file: {0}")]
+    #[error("the bundled apology is no usable WAV file: {0}")]
     Apology(String),
 }
 
@@ -90,31 +106,22 @@ impl Bots {
     /// When models are missing or broken, or an engine's settings cannot be used. That an engine cannot be reached is no
     /// error here: it may come later, and calls fail over.
     pub fn load(config: &Config) -> Result<Self, BotsError> {
-        let apology = apology()?;
+        let apologies: Apologies = Arc::new(apologies(rates_in_use(config))?);
         let engines = config
             .engines
             .iter()
             .map(|(name, kind)| Ok((name, offered(name, kind)?)))
             .collect::<Result<BTreeMap<_, _>, BotsError>>()?;
         let bots = config.bots.iter().map(|(name, bot)| {
-            let list =
-                |names: &[EngineName]| -> Vec<&Offered> { names.iter().filter_map(|name| engines.get(name)).collect() };
-            let engines = EngineSet {
-                recognizers: list(&bot.recognizer).into_iter().map(|engine| engine.recognizer.clone()).collect(),
-                synthesizers: list(&bot.synthesizer).into_iter().map(|engine| engine.synthesizer.clone()).collect(),
-                dialogs: list(&bot.dialog).into_iter().map(|engine| engine.dialog.clone()).collect(),
+            let kind = match bot {
+                config::Bot::Echo => BotKind::Echo,
+                config::Bot::Conversation(bot) => BotKind::Conversation(Box::new(ConversationBot {
+                    config: (**bot).clone(),
+                    engines: engine_set(bot, &engines),
+                    apologies: Arc::clone(&apologies),
+                })),
             };
-            let settings = CallSettings {
-                rate: RATE,
-                greeting: bot.greeting.clone(),
-                endpointing: bot.endpointing.clone(),
-                barge_in: bot.barge_in,
-                no_input: bot.no_input,
-                watchdogs: bot.watchdogs,
-                apology: Arc::clone(&apology),
-            };
-            let bot = Bot { name: name.to_string(), language: bot.language.as_str().to_owned(), settings, engines };
-            (name.clone(), Arc::new(bot))
+            (name.clone(), Arc::new(Bot { name: name.to_string(), kind }))
         });
         Ok(Self { bots: bots.collect() })
     }
@@ -129,22 +136,62 @@ impl Bot {
         &self.name
     }
 
-    pub(super) fn call_settings(&self) -> CallSettings {
-        self.settings.clone()
+    pub(super) fn kind(&self) -> &BotKind {
+        &self.kind
     }
 
+    /// What drives a call of this bot at the rate of its leg.
+    pub(super) fn driver(&self, rate: SampleRate) -> Driver {
+        match &self.kind {
+            BotKind::Conversation(bot) => Driver::Conversation(bot.call_settings(rate)),
+            BotKind::Echo => Driver::Echo(rate),
+        }
+    }
+}
+
+impl ConversationBot {
     pub(super) fn engines(&self) -> &EngineSet {
         &self.engines
     }
 
-    pub(super) fn session_start(&self, call: &CallId) -> SessionStart {
-        SessionStart {
-            call: call.clone(),
-            language: self.language.clone(),
-            rate: RATE,
-            greeting: self.settings.greeting.clone(),
+    fn call_settings(&self, rate: SampleRate) -> CallSettings {
+        let bot = &self.config;
+        CallSettings {
+            rate,
+            greeting: bot.greeting.clone(),
+            endpointing: bot.endpointing.clone(),
+            barge_in: bot.barge_in,
+            no_input: bot.no_input,
+            watchdogs: bot.watchdogs,
+            // All rates of the configuration are there; at another one nothing is said.
+            apology: self.apologies.get(&rate).cloned().unwrap_or_default(),
         }
     }
+
+    pub(super) fn session_start(&self, call: &CallId, rate: SampleRate) -> SessionStart {
+        SessionStart {
+            call: call.clone(),
+            language: self.config.language.as_str().to_owned(),
+            rate,
+            greeting: self.config.greeting.clone(),
+        }
+    }
+}
+
+/// The engines of a bot, in its order.
+fn engine_set(bot: &config::ConversationBot, engines: &BTreeMap<&EngineName, Offered>) -> EngineSet {
+    let list = |names: &[EngineName]| -> Vec<&Offered> { names.iter().filter_map(|name| engines.get(name)).collect() };
+    EngineSet {
+        recognizers: list(&bot.recognizer).into_iter().map(|engine| engine.recognizer.clone()).collect(),
+        synthesizers: list(&bot.synthesizer).into_iter().map(|engine| engine.synthesizer.clone()).collect(),
+        dialogs: list(&bot.dialog).into_iter().map(|engine| engine.dialog.clone()).collect(),
+    }
+}
+
+/// The rates that calls of this configuration have.
+fn rates_in_use(config: &Config) -> BTreeSet<SampleRate> {
+    let dialplan = config.audiosocket_routes().next().map(|_| DIALPLAN_RATE);
+    config.asterisks.iter().map(|asterisk| asterisk.transport.rate()).chain(dialplan).collect()
 }
 
 fn offered(name: &EngineName, kind: &EngineKind) -> Result<Offered, BotsError> {
@@ -191,23 +238,36 @@ fn offer_grpc(name: &EngineName, grpc: &GrpcConfig) -> Result<Offered, BotsError
     })
 }
 
-fn apology() -> Result<Arc<[i16]>, BotsError> {
+/// The apology at each of these rates.
+fn apologies(rates: BTreeSet<SampleRate>) -> Result<BTreeMap<SampleRate, Arc<[i16]>>, BotsError> {
     let broken = |error: hound::Error| BotsError::Apology(error.to_string());
     let reader = hound::WavReader::new(Cursor::new(APOLOGY)).map_err(broken)?;
-    let rate = reader.spec().sample_rate;
-    if rate != RATE.hz() {
-        return Err(BotsError::Apology(format!("it has {rate} samples a second")));
-    }
-    reader.into_samples::<i16>().collect::<Result<Vec<_>, _>>().map(Into::into).map_err(broken)
+    let hz = reader.spec().sample_rate;
+    let recorded = SampleRate::new(hz).ok_or_else(|| BotsError::Apology(format!("it has {hz} samples a second")))?;
+    let pcm = reader.into_samples::<i16>().collect::<Result<Vec<_>, _>>().map_err(broken)?;
+    let at = |rate: SampleRate| {
+        let mut resampler = Resampler::new(recorded, rate);
+        let mut out = Vec::new();
+        resampler.push(&pcm, &mut out);
+        resampler.finish(&mut out);
+        (rate, out.into())
+    };
+    Ok(rates.into_iter().map(at).collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
-    fn the_bundled_apology_is_audible_and_short() {
-        let apology = super::apology().unwrap();
-        let seconds = apology.len() as f64 / 8000.0;
-        assert!((1.0..10.0).contains(&seconds), "{seconds} s");
-        assert!(apology.iter().any(|sample| sample.unsigned_abs() > 3000));
+    fn the_bundled_apology_is_audible_and_short_at_every_rate() {
+        let rates = [SampleRate::HZ_8000, SampleRate::HZ_16000, SampleRate::HZ_24000, SampleRate::HZ_48000];
+        let apologies = apologies(rates.into()).unwrap();
+        assert_eq!(apologies.len(), rates.len());
+        for (rate, apology) in apologies {
+            let seconds = apology.len() as f64 / f64::from(rate.hz());
+            assert!((1.0..10.0).contains(&seconds), "{seconds} s at {rate:?}");
+            assert!(apology.iter().any(|sample| sample.unsigned_abs() > 3000), "{rate:?}");
+        }
     }
 }

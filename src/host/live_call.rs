@@ -1,30 +1,25 @@
 //! The task of one call: joins its legs in Asterisk, its media worker and its engines, until one of them ends it.
 
 use super::bots::Bot;
+use super::conversation::{Conversation, DEAF_AFTER, Observer, Step};
 use super::node::{NodeContext, is_gone};
-use super::observation::{Observation, Observed};
+use super::observation::Observed;
 use super::set_up::{self, Milestones, SetUpError};
 use super::tear_down;
 use crate::ari::{BridgeId, ChannelId};
-use crate::call::{CallEvent, CallId, DialplanTarget, EndReason, HangUpBy, Input, Output, Service};
+use crate::call::{CallId, DialplanTarget, EndReason, HangUpBy, Input};
 use crate::media::MediaStats;
-use crate::speech::failover::CallEngines;
-use crate::transport::{CallHandle, Driver, MediaOutput, NewCall};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
-use tracing::{Instrument, debug, info, info_span, warn};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use tracing::{Instrument, debug, info, info_span};
 
-/// Outputs of the call that may wait for this task: minutes of not being read. When it is full the worker drops its end, and
-/// the call ends as `worker-lost`.
-const OUTPUTS: usize = 1024;
-
-/// Events of the engines that may wait on their way through this task. When it is full the engine's line waits, and the
-/// engine with it.
-const ENGINE_INPUTS: usize = 64;
+/// When our leg is gone, the caller's end may be on its way by another road. It would be wrong to say that we lost a
+/// caller who has hung up.
+const LOSS_GRACE: Duration = Duration::from_millis(300);
 
 /// A caller who was given a bot, and the ids that were chosen for the call's parts.
 pub(super) struct Arrival {
@@ -122,7 +117,7 @@ impl fmt::Display for CallEnd {
 pub(super) async fn run(context: Arc<NodeContext>, arrival: Arrival, events: mpsc::Receiver<LegEvent>) {
     let span = info_span!("call", id = %arrival.call);
     async {
-        let observe = Observer { context: Arc::clone(&context), call: arrival.call.clone() };
+        let observe = Observer { host: Arc::clone(&context.host), call: arrival.call.clone() };
         info!(channel = %arrival.caller, number = arrival.number, bot = arrival.bot.name(), adopted = arrival.adopted, "a call has arrived");
         observe.tell(Observed::Arrived {
             number: arrival.number.clone(),
@@ -130,13 +125,7 @@ pub(super) async fn run(context: Arc<NodeContext>, arrival: Arrival, events: mps
             adopted: arrival.adopted,
         });
         let (end, media) = converse(&context, &arrival, events, &observe).await;
-        match &end {
-            CallEnd::SetUp(error) if *error != SetUpError::CallerGone => {
-                warn!(reason = end.reason_code(), "the call is over: {error}; `arioso doctor` looks for the cause");
-            }
-            _ => info!(reason = end.reason_code(), "the call is over"),
-        }
-        observe.tell(Observed::Ended { end, media });
+        observe.ended(end, media);
     }
     .instrument(span)
     .await;
@@ -149,31 +138,20 @@ async fn converse(
     events: mpsc::Receiver<LegEvent>,
     observe: &Observer,
 ) -> (CallEnd, Option<MediaStats>) {
-    let (output_sender, outputs) = mpsc::channel(OUTPUTS);
-    let new = NewCall {
-        call: arrival.call.clone(),
-        driver: Driver::Conversation(arrival.bot.call_settings()),
-        outputs: output_sender,
-    };
-    let media = match context.workers.assign().add(new).await {
-        Ok(media) => media,
+    let rate = context.legs.rate();
+    let mut conversation = match Conversation::begin(&context.host, &arrival.call, &arrival.bot, rate).await {
+        Ok(conversation) => conversation,
         Err(error) => {
             let end = CallEnd::SetUp(set_up::worker(error));
             tear_down::tear_down(context, arrival, &end).await;
             return (end, None);
         }
     };
-    let (engine_sender, engine_inputs) = mpsc::channel(ENGINE_INPUTS);
-    let engines = CallEngines::open(arrival.bot.engines(), arrival.bot.session_start(&arrival.call), engine_sender);
-    context.pump.add(media.key(), engines.audio_sender()).await;
-
-    let live = LiveCall { context, arrival, events, outputs, engine_inputs, media: &media, engines: &engines, observe };
+    let live = LiveCall { context, arrival, events, conversation: &mut conversation, observe };
     let end = live.run().await;
-
-    context.pump.remove(media.key()).await;
-    let stats = media.remove().await;
+    let stats = conversation.fall_silent(&context.host).await;
     // The caller does not wait for engines to say good-bye.
-    tokio::join!(tear_down::tear_down(context, arrival, &end), engines.close());
+    tokio::join!(tear_down::tear_down(context, arrival, &end), conversation.close());
     (end, stats)
 }
 
@@ -181,17 +159,18 @@ struct LiveCall<'a> {
     context: &'a Arc<NodeContext>,
     arrival: &'a Arrival,
     events: mpsc::Receiver<LegEvent>,
-    outputs: mpsc::Receiver<MediaOutput>,
-    engine_inputs: mpsc::Receiver<Input>,
-    media: &'a CallHandle,
-    engines: &'a CallEngines,
+    conversation: &'a mut Conversation,
     observe: &'a Observer,
 }
 
 impl LiveCall<'_> {
     async fn run(mut self) -> CallEnd {
         let milestones = Milestones::default();
-        let set_up = set_up::set_up(self.context, self.arrival, self.media, &milestones);
+        if !self.conversation.has_first_words() {
+            milestones.first_words.notify_one();
+        }
+        let media = self.conversation.media().clone();
+        let set_up = set_up::set_up(self.context, self.arrival, &media, &milestones);
         tokio::pin!(set_up);
         let mut connected = false;
         let mut set_up_ended = false;
@@ -201,46 +180,40 @@ impl LiveCall<'_> {
         let mut renewed_at = Instant::now();
         renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         renewal.reset();
+        let (mut heard_by, mut lost_by) = (None, None);
 
         let end = loop {
             let step = tokio::select! {
                 result = &mut set_up, if !set_up_ended => {
                     set_up_ended = true;
                     connected = result.is_ok();
+                    heard_by = connected.then(|| Instant::now() + DEAF_AFTER);
                     self.set_up_ended(result).await
                 }
-                Some(event) = self.events.recv() => match event {
-                    LegEvent::MediaReady => { milestones.media_ready.notify_one(); Step::GoOn }
-                    LegEvent::MediaGone if connected => Step::End(CallEnd::MediaLost),
-                    LegEvent::MediaGone => Step::End(CallEnd::SetUp(SetUpError::MediaLegGone)),
-                    LegEvent::Dtmf(digit) => self.input(Input::Dtmf(digit)).await,
-                    LegEvent::CallerGone { cause } => {
-                        debug!(cause, "the caller is gone");
-                        self.input(Input::CallerHungUp).await
-                    }
-                },
-                output = self.outputs.recv() => match output {
-                    Some(MediaOutput::Call(output)) => self.output(output, &milestones).await,
-                    Some(MediaOutput::LegLost(loss)) => {
+                Some(event) = self.events.recv() => self.event(event, &milestones, connected, &mut lost_by).await,
+                happening = self.conversation.next() => match self.conversation.act(happening, self.observe).await {
+                    Step::FirstWords => { milestones.first_words.notify_one(); Step::GoOn }
+                    Step::LegLost(loss) => {
                         debug!(%loss, "the media leg is lost");
-                        Step::End(CallEnd::MediaLost)
+                        leg_gone(connected, &mut lost_by)
                     }
-                    None => Step::End(CallEnd::WorkerLost),
+                    other => other,
                 },
-                Some(input) = self.engine_inputs.recv() => self.input(input).await,
                 _ = renewal.tick(), if renewals.is_empty() => { self.renew_dead_man(&mut renewals, connected); Step::GoOn }
                 Some(renewed) = renewals.join_next() => match renewed {
                     // An end that no event told.
-                    Ok(Renewal::Gone(Leg::Caller)) => self.input(Input::CallerHungUp).await,
+                    Ok(Renewal::Gone(Leg::Caller)) => self.conversation.input(Input::CallerHungUp).await,
                     Ok(Renewal::Gone(Leg::Media)) => Step::End(CallEnd::MediaLost),
                     Ok(Renewal::Done) => { renewed_at = Instant::now(); Step::GoOn }
                     // By now the legs have ended by themselves, if they were still there.
                     Ok(Renewal::Failed) | Err(_) if renewed_at.elapsed() > self.context.dead_man => Step::End(CallEnd::AsteriskLost),
                     Ok(Renewal::Failed) | Err(_) => Step::GoOn,
                 },
-                () = self.context.end_calls.cancelled(), if !asked_to_end => {
+                () = at(heard_by) => { heard_by = None; self.conversation.warn_if_deaf().await; Step::GoOn }
+                () = at(lost_by) => Step::End(CallEnd::MediaLost),
+                () = self.context.host.end_calls.cancelled(), if !asked_to_end => {
                     asked_to_end = true;
-                    self.input(Input::EndRequested).await
+                    self.conversation.input(Input::EndRequested).await
                 }
             };
             if let Step::End(end) = step {
@@ -262,42 +235,31 @@ impl LiveCall<'_> {
             Ok(()) => {
                 debug!("connected");
                 self.observe.tell(Observed::Connected);
-                self.input(Input::Connected).await
+                self.conversation.input(Input::Connected).await
             }
             Err(error) => Step::End(CallEnd::SetUp(error)),
         }
     }
 
-    async fn input(&self, input: Input) -> Step {
-        match self.media.input(input).await {
-            Ok(()) => Step::GoOn,
-            Err(_) => Step::End(CallEnd::WorkerLost),
-        }
-    }
-
-    async fn output(&self, output: Output, milestones: &Milestones) -> Step {
-        match output {
-            // The worker hands audio over in batches, beside this.
-            Output::CallerAudio { .. } => {}
-            Output::Recognizer(command) => self.engines.recognizer(command).await,
-            Output::Synthesizer(command) => self.engines.synthesizer(command).await,
-            Output::Dialog(command) => self.engines.dialog(command).await,
-            Output::FailOver { service, overdue } => self.fail_over(service, overdue).await,
-            Output::EngineAccepted { service } => self.engines.accepted(service).await,
-            Output::Event(event) => {
-                if matches!(event, CallEvent::ReplyReady { .. }) {
-                    milestones.first_words.notify_one();
-                }
-                self.observe.tell(Observed::Conversation(event));
+    async fn event(
+        &self,
+        event: LegEvent,
+        milestones: &Milestones,
+        connected: bool,
+        lost_by: &mut Option<Instant>,
+    ) -> Step {
+        match event {
+            LegEvent::MediaReady => {
+                milestones.media_ready.notify_one();
+                Step::GoOn
             }
-            Output::End(reason) => return Step::End(CallEnd::Conversation(reason)),
+            LegEvent::MediaGone => leg_gone(connected, lost_by),
+            LegEvent::Dtmf(digit) => self.conversation.input(Input::Dtmf(digit)).await,
+            LegEvent::CallerGone { cause } => {
+                debug!(cause, "the caller is gone");
+                self.conversation.input(Input::CallerHungUp).await
+            }
         }
-        Step::GoOn
-    }
-
-    async fn fail_over(&self, service: Service, overdue: &'static str) {
-        warn!(%service, overdue, "the engine is late");
-        self.engines.fail_over(service, overdue).await;
     }
 
     /// Beside everything else: a request that hangs must not keep the conversation from going on. Each task says which leg
@@ -317,6 +279,23 @@ impl LiveCall<'_> {
     }
 }
 
+/// Our leg, or the bridge, is no more.
+fn leg_gone(connected: bool, lost_by: &mut Option<Instant>) -> Step {
+    if !connected {
+        return Step::End(CallEnd::SetUp(SetUpError::MediaLegGone));
+    }
+    lost_by.get_or_insert_with(|| Instant::now() + LOSS_GRACE);
+    Step::GoOn
+}
+
+/// Waits until that moment; for ever if there is none.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What became of the renewal of a dead-man timer.
 enum Renewal {
     Done,
@@ -331,53 +310,4 @@ enum Renewal {
 enum Leg {
     Caller,
     Media,
-}
-
-enum Step {
-    GoOn,
-    End(CallEnd),
-}
-
-/// Tells what happens in one call to the log and to whoever looks on.
-struct Observer {
-    context: Arc<NodeContext>,
-    call: CallId,
-}
-
-impl Observer {
-    fn tell(&self, what: Observed) {
-        if let Observed::Conversation(event) = &what {
-            log(event);
-        }
-        // Nobody looking on is fine.
-        let _ = self.context.observers.send(Observation { call: self.call.clone(), at: Instant::now(), what });
-    }
-}
-
-fn log(event: &CallEvent) {
-    match event {
-        // What people say to a bot is nobody else's business: the words are only in the debug log.
-        CallEvent::CallerSaid { utterance, text } => {
-            info!(utterance = utterance.0, characters = text.chars().count(), "the caller said something");
-            debug!(utterance = utterance.0, text, "the caller said");
-        }
-        CallEvent::ReplyEnded { reply, heard_text, end } => {
-            debug!(reply = reply.0, heard_text, ?end, "the caller heard");
-        }
-        CallEvent::Dtmf { .. } => info!("a key was pressed"),
-        CallEvent::TurnEnded(timeline) if timeline.first_packet.is_some() => {
-            info!(reply = timeline.reply.0, "turn: {timeline}");
-        }
-        CallEvent::TurnEnded(_) => {}
-        CallEvent::EngineSwitched { service, from, to } => debug!(%service, from, to, "another engine took over"),
-        CallEvent::PlayoutOverflow { reply, samples } => {
-            warn!(reply = reply.0, samples, "more audio than can be queued: dropped");
-        }
-        CallEvent::TextOverflow { reply, bytes } => warn!(%reply, bytes, "more text than a reply may have: dropped"),
-        CallEvent::StaleMessage { service } => debug!(%service, "a message for something no longer current"),
-        CallEvent::SpeechStarted { utterance } => debug!(utterance = utterance.0, "the caller speaks"),
-        CallEvent::Endpoint { utterance } => debug!(utterance = utterance.0, "the caller has finished"),
-        CallEvent::ReplyReady { reply } => debug!(reply = reply.0, "the first words are ready"),
-        CallEvent::ReplyStarted { reply } => debug!(reply = reply.0, "the bot speaks"),
-    }
 }

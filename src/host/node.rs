@@ -1,22 +1,19 @@
 //! One Asterisk: reads its events and hands each to the call that it belongs to. Never waits for Asterisk or a call, so
 //! that the events socket is always read.
 
-use super::bots::{Bot, Bots};
+use super::bots::Bot;
+use super::context::HostContext;
+use super::legs::Legs;
 use super::live_call::{self, Arrival, LegEvent};
-use super::observation::Observation;
-use super::pump::Pump;
 use super::sweep::{self, Survey};
 use super::tear_down;
 use crate::ari::{Ari, AriError, Bridge, BridgeId, Channel, ChannelId, Event, EventStream, Signal};
-use crate::audio::g711::Law;
 use crate::call::CallId;
-use crate::config::Config;
-use crate::transport::Workers;
+use crate::wire::media_websocket::Format;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,18 +34,11 @@ pub(super) struct NodeContext {
     pub(super) dead_man: Duration,
     /// How often that timer is renewed.
     pub(super) renewal: Duration,
-    pub(super) law: Law,
-    /// The address of our sockets as Asterisk sees it.
-    pub(super) advertise: IpAddr,
-    pub(super) workers: Arc<Workers>,
-    pub(super) pump: Pump,
-    pub(super) bots: Arc<Bots>,
-    pub(super) config: Arc<Config>,
-    /// One permit for each call that the server may have.
-    pub(super) capacity: Arc<Semaphore>,
-    pub(super) observers: broadcast::Sender<Observation>,
-    /// Cancelled when the server wants the remaining calls to end.
-    pub(super) end_calls: CancellationToken,
+    /// How its media legs are made.
+    pub(super) legs: Legs,
+    /// How control messages on their WebSockets are written.
+    pub(super) control: Format,
+    pub(super) host: Arc<HostContext>,
 }
 
 impl NodeContext {
@@ -233,7 +223,7 @@ impl Node {
             info!(channel = %channel.id, number, "no new calls are taken: back to the dialplan");
             return self.turn_away(channel, "draining");
         }
-        let Ok(permit) = Arc::clone(&self.context.capacity).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.context.host.capacity).try_acquire_owned() else {
             warn!(channel = %channel.id, number, "at the limit of media.max_calls: back to the dialplan");
             return self.turn_away(channel, "limit-reached");
         };
@@ -272,8 +262,8 @@ impl Node {
     }
 
     fn bot_for(&self, number: &str) -> Option<Arc<Bot>> {
-        let route = self.context.config.route(number)?;
-        self.context.bots.get(&route.bot)
+        let route = self.context.host.config.route(number)?;
+        self.context.host.bots.get(&route.bot)
     }
 
     fn turn_away(&self, channel: &Channel, reason: &'static str) {

@@ -2,12 +2,17 @@
 
 use super::asterisk::ari_settings;
 use super::bots::{Bots, BotsError};
+use super::context::HostContext;
+use super::dialplan_call::DialplanEntrance;
+use super::legs::Listeners;
 use super::node::{Node, NodeContext};
 use super::observation::Observation;
 use super::pump::Pump;
-use crate::ari::{Ari, AriError, BaseUrlError, EventStream, Signal, install_crypto_provider};
+use crate::ari::{Ari, AriError, BaseUrlError, Capabilities, EventStream, Lack, Signal, install_crypto_provider};
 use crate::config::{Asterisk, Config};
+use crate::transport::listen::ListenError;
 use crate::transport::{TransportError, WorkerSettings, Workers};
+use crate::wire::media_websocket::Format;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast};
@@ -59,6 +64,19 @@ pub enum StartError {
         /// Its address.
         url: String,
     },
+    /// An Asterisk cannot make the media legs that are configured for it.
+    #[error("asterisk `{name}`, transport {transport}: {}", join(lacks))]
+    Lacks {
+        /// Its configured name.
+        name: String,
+        /// Its transport and codec.
+        transport: String,
+        /// What it lacks; never empty.
+        lacks: Vec<Lack>,
+    },
+    /// A port for Asterisks to connect to cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The media workers cannot start.
     #[error(transparent)]
     Media(#[from] TransportError),
@@ -72,7 +90,8 @@ pub enum StartError {
 
 /// A running server.
 pub struct Server {
-    nodes: JoinSet<()>,
+    /// The Asterisks, and the port for calls of dialplans.
+    entrances: JoinSet<()>,
     workers: Arc<Workers>,
     observers: broadcast::Sender<Observation>,
     drain: CancellationToken,
@@ -86,54 +105,67 @@ impl Server {
     /// See [`StartError`]; nothing is left running then. An Asterisk that cannot be reached is an error unless
     /// `wait_for_asterisk` is set; a wrong password always is one.
     pub async fn start(config: Config, wait_for_asterisk: bool) -> Result<Self, StartError> {
-        if config.asterisks.is_empty() {
+        if config.asterisks.is_empty() && config.audiosocket_routes().next().is_none() {
             return Err(StartError::NoAsterisk);
         }
         install_crypto_provider();
         let config = Arc::new(config);
-        let settings = WorkerSettings::new(config.media.listen, config.media.ports.clone());
         // Before the models, which take longer: a port in use should be told at once.
-        let (workers, batches) = Workers::start(settings)?;
+        let (workers, batches) = Workers::start(worker_settings(&config))?;
+        let mut listeners = Listeners::new(config.media.clone());
+        let mut legs = Vec::with_capacity(config.asterisks.len());
+        for asterisk in &config.asterisks {
+            legs.push(listeners.legs(&asterisk.transport).await?);
+        }
+        let dialplan_listener = match config.audiosocket_routes().next() {
+            Some(_) => Some(listeners.audiosocket().await?),
+            None => None,
+        };
         let bots = {
             let config = Arc::clone(&config);
             spawn_blocking(move || Bots::load(&config)).await??
         };
         let mut server = Self {
-            nodes: JoinSet::new(),
+            entrances: JoinSet::new(),
             workers: Arc::new(workers),
             observers: broadcast::channel(OBSERVATIONS).0,
             drain: CancellationToken::new(),
             end_calls: CancellationToken::new(),
         };
-        let pump = Pump::start(batches);
-        let bots = Arc::new(bots);
-        let capacity = Arc::new(Semaphore::new(config.media.max_calls as usize));
+        let host = Arc::new(HostContext {
+            capacity: Arc::new(Semaphore::new(config.media.max_calls as usize)),
+            config: Arc::clone(&config),
+            workers: Arc::clone(&server.workers),
+            pump: Pump::start(batches),
+            bots: Arc::new(bots),
+            observers: server.observers.clone(),
+            end_calls: server.end_calls.clone(),
+        });
         // All of them before the first call is taken: if one cannot be used, nothing may be left running.
         let mut connected = Vec::with_capacity(config.asterisks.len());
-        for asterisk in &config.asterisks {
+        for (asterisk, legs) in config.asterisks.iter().zip(legs) {
             let name = || asterisk.name.to_string();
             let settings = ari_settings(asterisk).map_err(|cause| StartError::Url { name: name(), cause })?;
             let ari = Ari::new(settings).map_err(|cause| StartError::Asterisk { name: name(), cause })?;
-            connected.push((asterisk, connect(&ari, asterisk, wait_for_asterisk).await?, ari));
+            let events = connect(&ari, asterisk, wait_for_asterisk).await?;
+            let control = look_at(&ari, asterisk).await?;
+            connected.push((asterisk, events, ari, legs, control));
         }
-        for (asterisk, events, ari) in connected {
+        for (asterisk, events, ari, legs, control) in connected {
             let context = NodeContext {
                 name: asterisk.name.to_string(),
                 ari,
                 app: asterisk.app.to_string(),
                 dead_man: asterisk.dead_man,
                 renewal: asterisk.dead_man_renewal(),
-                law: config.media.law,
-                advertise: config.media.advertise,
-                workers: Arc::clone(&server.workers),
-                pump: pump.clone(),
-                bots: Arc::clone(&bots),
-                config: Arc::clone(&config),
-                capacity: Arc::clone(&capacity),
-                observers: server.observers.clone(),
-                end_calls: server.end_calls.clone(),
+                legs,
+                control,
+                host: Arc::clone(&host),
             };
-            server.nodes.spawn(Node::new(Arc::new(context)).run(events, server.drain.clone()));
+            server.entrances.spawn(Node::new(Arc::new(context)).run(events, server.drain.clone()));
+        }
+        if let (Some(listener), Some(calls)) = (dialplan_listener, listeners.take_dialplan_calls()) {
+            server.entrances.spawn(DialplanEntrance { host, listener, calls }.run(server.drain.clone()));
         }
         Ok(server)
     }
@@ -147,16 +179,16 @@ impl Server {
     pub async fn drain(mut self, patience: Duration, hurry: impl Future<Output = ()>) {
         self.drain.cancel();
         let ended = tokio::select! {
-            () = self.nodes_ended() => true,
+            () = self.entrances_ended() => true,
             () = hurry => false,
             () = sleep(patience) => false,
         };
         if !ended {
             info!("the remaining calls go back to the dialplan");
             self.end_calls.cancel();
-            if timeout(ENDING_LIMIT, self.nodes_ended()).await.is_err() {
+            if timeout(ENDING_LIMIT, self.entrances_ended()).await.is_err() {
                 warn!("some calls did not end in time; their dead-man timers will end them");
-                self.nodes.shutdown().await;
+                self.entrances.shutdown().await;
             }
         }
         if let Err(error) = self.workers.stop().await {
@@ -164,9 +196,39 @@ impl Server {
         }
     }
 
-    async fn nodes_ended(&mut self) {
-        while self.nodes.join_next().await.is_some() {}
+    async fn entrances_ended(&mut self) {
+        while self.entrances.join_next().await.is_some() {}
     }
+}
+
+fn join(lacks: &[Lack]) -> String {
+    lacks.iter().map(|lack| format!("{lack} ({})", lack.fix())).collect::<Vec<_>>().join("; ")
+}
+
+fn worker_settings(config: &Config) -> WorkerSettings {
+    WorkerSettings::new(config.media.listen, config.media.ports.clone())
+}
+
+/// Whether an Asterisk can make its media legs, and how control messages on them are written.
+async fn look_at(ari: &Ari, asterisk: &Asterisk) -> Result<Format, StartError> {
+    let capabilities = match ari.capabilities().await {
+        Ok(capabilities) => capabilities,
+        Err(error) => {
+            // Nothing speaks against it yet; the first call will tell.
+            warn!(asterisk = %asterisk.name, %error, "cannot ask for version and modules");
+            Capabilities::default()
+        }
+    };
+    let features = capabilities.missing_features(&asterisk.transport);
+    let modules = capabilities.missing_modules(&asterisk.transport);
+    for lack in features.tolerable.iter().chain(&modules.tolerable) {
+        warn!(asterisk = %asterisk.name, "{lack}");
+    }
+    let lacks = [features.fatal, modules.fatal].concat();
+    if lacks.is_empty() {
+        return Ok(capabilities.media_control());
+    }
+    Err(StartError::Lacks { name: asterisk.name.to_string(), transport: asterisk.transport.to_string(), lacks })
 }
 
 /// Opens the events socket and waits for the first word, so that a wrong password is told at the start.

@@ -3,12 +3,11 @@
 //! The bridge, the media leg and the caller's dead-man timer are made at the same time, while the call's task opens the
 //! engines; the caller is answered when the first words are ready, or after a moment.
 
+use super::legs::LegError;
 use super::live_call::Arrival;
 use super::node::{NodeContext, is_gone};
 use crate::ari::{AriError, ConnectedLine, ExternalMedia, absolute_timeout};
-use crate::audio::Codec;
-use crate::transport::{CallHandle, Leg, RtpLeg, TransportError};
-use std::net::SocketAddr;
+use crate::transport::{CallHandle, TransportError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -32,6 +31,9 @@ pub enum SetUpError {
     /// The external-media leg could not be made.
     #[error("cannot make the media leg: {0}")]
     MediaLeg(AriError),
+    /// The media leg was made, and the connection for its audio did not come about.
+    #[error("the media leg was made, but not its connection: {0}")]
+    MediaConnection(String),
     /// The media leg never entered the application.
     #[error("the media leg was made but did not come up within {MEDIA_LEG_LIMIT:?}")]
     MediaLegSilent,
@@ -118,22 +120,29 @@ async fn make_bridge(context: &NodeContext, arrival: &Arrival) -> Result<(), Set
 }
 
 async fn make_media_leg(context: &NodeContext, arrival: &Arrival, media: &CallHandle) -> Result<(), SetUpError> {
-    let remote = SocketAddr::new(context.advertise, media.worker().local_addr().port());
     let wanted = ExternalMedia {
         channel: arrival.media.clone(),
-        remote,
-        format: context.law.asterisk_format().to_owned(),
-        data: arrival.call.to_string(),
+        format: context.legs.format(),
         variables: [absolute_timeout(context.dead_man)].into_iter().collect(),
     };
-    let leg = context.ari.external_media(&wanted).await.map_err(SetUpError::MediaLeg)?;
-    let codec = Codec::G711(context.law);
-    let leg = RtpLeg { remote: leg.local, receive: codec, send: codec };
-    media.attach(Leg::Rtp(leg)).await.map_err(worker)
+    context.legs.make(&context.ari, &wanted, context.control, media).await?;
+    Ok(())
 }
 
 pub(super) fn worker(error: TransportError) -> SetUpError {
     SetUpError::Worker(error.to_string())
+}
+
+impl From<LegError> for SetUpError {
+    fn from(error: LegError) -> Self {
+        match error {
+            LegError::Request(error) => Self::MediaLeg(error),
+            LegError::Worker(error) => worker(error),
+            LegError::Expected(_) | LegError::Dial(_) | LegError::NotConnected => {
+                Self::MediaConnection(error.to_string())
+            }
+        }
+    }
 }
 
 /// An error of a request that is about the caller alone.

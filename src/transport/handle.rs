@@ -79,6 +79,7 @@ pub(super) enum Message {
     Add(Box<Admission>),
     Input(CallKey, Input),
     Attach(CallKey, Box<Leg>, oneshot::Sender<Result<(), AttachError>>),
+    Stats(CallKey, oneshot::Sender<Option<MediaStats>>),
     Remove(CallKey, oneshot::Sender<Option<MediaStats>>),
 }
 
@@ -206,6 +207,13 @@ impl CallHandle {
             AttachError::CallGone => TransportError::CallGone,
             AttachError::Refused(reason) => TransportError::Leg { remote, local: self.worker.local, reason },
         })
+    }
+
+    /// The statistics of the leg so far; `None` when the call has none, was removed, or the worker has stopped.
+    pub async fn stats(&self) -> Option<MediaStats> {
+        let (reply, answer) = oneshot::channel();
+        self.worker.send(Message::Stats(self.key, reply)).await.ok()?;
+        answer.await.ok().flatten()
     }
 
     /// Ends the media: nothing is sent after this returns. The statistics of the leg, if it had one; `None` also when the

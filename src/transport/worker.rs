@@ -151,6 +151,10 @@ impl MediaThread {
                 Message::Attach(key, leg, reply) => {
                     let _ = reply.send(self.attach(key, *leg));
                 }
+                Message::Stats(key, reply) => {
+                    let seat = self.calls.seat(key);
+                    let _ = reply.send(seat.and_then(|seat| self.calls.get_mut(seat)).and_then(|call| call.stats()));
+                }
                 Message::Remove(key, reply) => {
                     let _ = reply.send(self.calls.remove(key).and_then(|call| call.stats()));
                 }

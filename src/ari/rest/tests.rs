@@ -130,9 +130,7 @@ async fn a_media_leg_without_an_address_is_not_left_behind() {
     let ari = ari(address);
     let media = super::super::ExternalMedia {
         channel: id("m"),
-        remote: "192.0.2.1:31000".parse().unwrap(),
-        format: "ulaw".to_owned(),
-        data: "x".to_owned(),
+        format: "ulaw",
         variables: super::super::Variables::from([super::super::absolute_timeout(Duration::from_secs(60))]),
     };
     let server = async {
@@ -146,9 +144,9 @@ async fn a_media_leg_without_an_address_is_not_left_behind() {
         }
         requests
     };
-    let (made, requests) = tokio::join!(ari.external_media(&media), server);
+    let (made, requests) = tokio::join!(ari.rtp_leg(&media, "192.0.2.1:31000".parse().unwrap()), server);
     assert!(matches!(made, Err(AriError::BadResponse { .. })), "{made:?}");
-    assert!(requests[0].contains(r#""external_host":"192.0.2.1:31000","format":"ulaw""#), "{}", requests[0]);
+    assert!(requests[0].contains(r#""external_host":"192.0.2.1:31000""#), "{}", requests[0]);
     assert!(requests[0].contains(r#""variables":{"TIMEOUT(absolute)":"60"}"#), "{}", requests[0]);
     assert!(requests[1].starts_with("DELETE /ari/channels/m?"), "{}", requests[1]);
 }

@@ -98,7 +98,7 @@ impl AudioSocketListener {
     }
 
     #[cfg(test)]
-    pub(super) const fn register(&self) -> &Register {
+    pub(super) fn register(&self) -> &Register {
         &self.shared.register
     }
 

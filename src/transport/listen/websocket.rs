@@ -91,7 +91,7 @@ impl WebSocketListener {
     }
 
     #[cfg(test)]
-    pub(super) const fn register(&self) -> &Register {
+    pub(super) fn register(&self) -> &Register {
         &self.shared.register
     }
 

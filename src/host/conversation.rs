@@ -1,0 +1,246 @@
+//! The middle of a call, however it came in: its media worker and its engines, joined, with whoever looks on.
+
+use super::bots::{Bot, BotKind};
+use super::context::HostContext;
+use super::live_call::CallEnd;
+use super::observation::{Observation, Observed};
+use super::set_up::SetUpError;
+use crate::audio::SampleRate;
+use crate::call::{CallEvent, CallId, EndReason, HangUpBy, Input, Output, Service};
+use crate::media::MediaStats;
+use crate::speech::failover::CallEngines;
+use crate::transport::{CallHandle, LegLoss, MediaOutput, NewCall, TransportError};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+/// Outputs of the call that may wait for its task: minutes of not being read. When it is full the worker drops its end, and
+/// the call ends as `worker-lost`.
+const OUTPUTS: usize = 1024;
+
+/// Events of the engines that may wait on their way through the call's task. When it is full the engine's line waits, and
+/// the engine with it.
+const ENGINE_INPUTS: usize = 64;
+
+/// Asterisk sends from the first moment on: nothing for so long means that it does not arrive.
+pub(super) const DEAF_AFTER: Duration = Duration::from_secs(5);
+
+/// A call on its worker, and who it talks to.
+pub(super) struct Conversation {
+    media: CallHandle,
+    outputs: mpsc::Receiver<MediaOutput>,
+    partner: Partner,
+}
+
+/// Who the caller talks to.
+enum Partner {
+    Engines { engines: CallEngines, inputs: mpsc::Receiver<Input> },
+    Echo,
+}
+
+/// What has happened in a conversation; [`Conversation::act`] does what it asks for.
+pub(super) enum Happening {
+    /// From the worker; `None` when it has let go of the call.
+    Media(Option<MediaOutput>),
+    /// From the engines.
+    Engine(Input),
+}
+
+/// What follows for the owner of the conversation.
+pub(super) enum Step {
+    GoOn,
+    /// The first words of the bot are ready.
+    FirstWords,
+    /// There is no sound any more.
+    LegLost(LegLoss),
+    End(CallEnd),
+}
+
+impl Conversation {
+    /// Gives the call to a worker and opens its engines.
+    pub(super) async fn begin(
+        host: &HostContext,
+        call: &CallId,
+        bot: &Bot,
+        rate: SampleRate,
+    ) -> Result<Self, TransportError> {
+        let (output_sender, outputs) = mpsc::channel(OUTPUTS);
+        let new = NewCall { call: call.clone(), driver: bot.driver(rate), outputs: output_sender };
+        let media = host.workers.assign().add(new).await?;
+        let partner = match bot.kind() {
+            BotKind::Echo => Partner::Echo,
+            BotKind::Conversation(bot) => {
+                let (sender, inputs) = mpsc::channel(ENGINE_INPUTS);
+                let engines = CallEngines::open(bot.engines(), bot.session_start(call, rate), sender);
+                host.pump.add(media.key(), engines.audio_sender()).await;
+                Partner::Engines { engines, inputs }
+            }
+        };
+        Ok(Self { media, outputs, partner })
+    }
+
+    /// The call on its worker.
+    pub(super) const fn media(&self) -> &CallHandle {
+        &self.media
+    }
+
+    /// Whether there is something that the bot says before it is asked.
+    pub(super) const fn has_first_words(&self) -> bool {
+        matches!(self.partner, Partner::Engines { .. })
+    }
+
+    /// Waits for what happens next. Nothing is lost when this is cancelled.
+    pub(super) async fn next(&mut self) -> Happening {
+        match &mut self.partner {
+            Partner::Engines { inputs, .. } => tokio::select! {
+                output = self.outputs.recv() => Happening::Media(output),
+                Some(input) = inputs.recv() => Happening::Engine(input),
+            },
+            Partner::Echo => Happening::Media(self.outputs.recv().await),
+        }
+    }
+
+    /// Does what follows from it. To be run to its end.
+    pub(super) async fn act(&self, happening: Happening, observe: &Observer) -> Step {
+        match happening {
+            Happening::Engine(input) => self.input(input).await,
+            Happening::Media(Some(MediaOutput::Call(output))) => self.output(output, observe).await,
+            Happening::Media(Some(MediaOutput::LegLost(loss))) => Step::LegLost(loss),
+            Happening::Media(None) => Step::End(CallEnd::WorkerLost),
+        }
+    }
+
+    /// Tells the call something.
+    pub(super) async fn input(&self, input: Input) -> Step {
+        if let Partner::Echo = self.partner {
+            // There is nobody to end the call but us.
+            return match input {
+                Input::CallerHungUp => Step::End(CallEnd::Conversation(EndReason::HangUp(HangUpBy::Caller))),
+                Input::EndRequested => Step::End(CallEnd::Conversation(EndReason::Drained)),
+                _ => Step::GoOn,
+            };
+        }
+        match self.media.input(input).await {
+            Ok(()) => Step::GoOn,
+            Err(_) => Step::End(CallEnd::WorkerLost),
+        }
+    }
+
+    async fn output(&self, output: Output, observe: &Observer) -> Step {
+        match output {
+            Output::Event(event) => {
+                let first_words = matches!(event, CallEvent::ReplyReady { .. });
+                observe.tell(Observed::Conversation(event));
+                return if first_words { Step::FirstWords } else { Step::GoOn };
+            }
+            Output::End(reason) => return Step::End(CallEnd::Conversation(reason)),
+            // The worker hands audio over in batches, beside this.
+            Output::CallerAudio { .. } => {}
+            Output::Recognizer(_)
+            | Output::Synthesizer(_)
+            | Output::Dialog(_)
+            | Output::FailOver { .. }
+            | Output::EngineAccepted { .. } => self.to_engines(output).await,
+        }
+        Step::GoOn
+    }
+
+    async fn to_engines(&self, output: Output) {
+        let Partner::Engines { engines, .. } = &self.partner else { return };
+        match output {
+            Output::Recognizer(command) => engines.recognizer(command).await,
+            Output::Synthesizer(command) => engines.synthesizer(command).await,
+            Output::Dialog(command) => engines.dialog(command).await,
+            Output::FailOver { service, overdue } => fail_over(engines, service, overdue).await,
+            Output::EngineAccepted { service } => engines.accepted(service).await,
+            Output::CallerAudio { .. } | Output::Event(_) | Output::End(_) => {}
+        }
+    }
+
+    /// Warns when nothing has come from Asterisk yet: a bot that hears nothing looks like a silent caller.
+    pub(super) async fn warn_if_deaf(&self) {
+        if self.media.stats().await.is_none_or(|stats| stats.receive.received == 0) {
+            warn!(
+                "no audio from Asterisk within {} s: is media.advertise reachable from there, and is a firewall in \
+                 between? `arioso doctor` looks for the cause",
+                DEAF_AFTER.as_secs()
+            );
+        }
+    }
+
+    /// Takes the call off its worker: nothing is sent after this. How well the audio travelled, if there was any.
+    pub(super) async fn fall_silent(&self, host: &HostContext) -> Option<MediaStats> {
+        if let Partner::Engines { .. } = self.partner {
+            host.pump.remove(self.media.key()).await;
+        }
+        self.media.remove().await
+    }
+
+    /// Says good-bye to the engines.
+    pub(super) async fn close(self) {
+        if let Partner::Engines { engines, .. } = self.partner {
+            engines.close().await;
+        }
+    }
+}
+
+async fn fail_over(engines: &CallEngines, service: Service, overdue: &'static str) {
+    warn!(%service, overdue, "the engine is late");
+    engines.fail_over(service, overdue).await;
+}
+
+/// Tells what happens in one call to the log and to whoever looks on.
+pub(super) struct Observer {
+    pub(super) host: Arc<HostContext>,
+    pub(super) call: CallId,
+}
+
+impl Observer {
+    /// The call is over and gone.
+    pub(super) fn ended(&self, end: CallEnd, media: Option<MediaStats>) {
+        match &end {
+            CallEnd::SetUp(error) if *error != SetUpError::CallerGone => {
+                warn!(reason = end.reason_code(), "the call is over: {error}; `arioso doctor` looks for the cause");
+            }
+            _ => info!(reason = end.reason_code(), "the call is over"),
+        }
+        self.tell(Observed::Ended { end, media });
+    }
+
+    pub(super) fn tell(&self, what: Observed) {
+        if let Observed::Conversation(event) = &what {
+            log(event);
+        }
+        // Nobody looking on is fine.
+        let _ = self.host.observers.send(Observation { call: self.call.clone(), at: Instant::now(), what });
+    }
+}
+
+fn log(event: &CallEvent) {
+    match event {
+        // What people say to a bot is nobody else's business: the words are only in the debug log.
+        CallEvent::CallerSaid { utterance, text } => {
+            info!(utterance = utterance.0, characters = text.chars().count(), "the caller said something");
+            debug!(utterance = utterance.0, text, "the caller said");
+        }
+        CallEvent::ReplyEnded { reply, heard_text, end } => {
+            debug!(reply = reply.0, heard_text, ?end, "the caller heard");
+        }
+        CallEvent::Dtmf { .. } => info!("a key was pressed"),
+        CallEvent::TurnEnded(timeline) if timeline.first_packet.is_some() => {
+            info!(reply = timeline.reply.0, "turn: {timeline}");
+        }
+        CallEvent::TurnEnded(_) => {}
+        CallEvent::EngineSwitched { service, from, to } => debug!(%service, from, to, "another engine took over"),
+        CallEvent::PlayoutOverflow { reply, samples } => {
+            warn!(reply = reply.0, samples, "more audio than can be queued: dropped");
+        }
+        CallEvent::TextOverflow { reply, bytes } => warn!(%reply, bytes, "more text than a reply may have: dropped"),
+        CallEvent::StaleMessage { service } => debug!(%service, "a message for something no longer current"),
+        CallEvent::SpeechStarted { utterance } => debug!(utterance = utterance.0, "the caller speaks"),
+        CallEvent::Endpoint { utterance } => debug!(utterance = utterance.0, "the caller has finished"),
+        CallEvent::ReplyReady { reply } => debug!(reply = reply.0, "the first words are ready"),
+        CallEvent::ReplyStarted { reply } => debug!(reply = reply.0, "the bot speaks"),
+    }
+}
