@@ -1,10 +1,10 @@
 //! What a call costs on the media path, a frame of 20 ms at a time: `cargo bench`. One core carries 1 s / 50 / (time a
 //! frame) calls of this, the kernel's share not counted.
 
-use arioso::audio::SampleRate;
 use arioso::audio::g711::Law;
+use arioso::audio::{Codec, SampleRate};
 use arioso::call::{BargeIn, Call, CallSettings, CallerFrame, Endpointing, Input, NoInput, Watchdogs};
-use arioso::media::{ReceiveStream, SendStream};
+use arioso::media::{RtpReceiver, RtpSender};
 use arioso::vad::Detector;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -51,14 +51,16 @@ fn media_path(criterion: &mut Criterion) {
     });
 
     group.bench_function("receive: packet to frame", |bencher| {
-        let (mut send, mut receive) = (SendStream::new(Law::Mu, 7, 0, 0), ReceiveStream::new(Law::Mu));
+        let codec = Codec::G711(Law::Mu);
+        let mut send = RtpSender::new(codec, 7, 0, 0).expect("G.711 has no state");
+        let mut receive = RtpReceiver::new(codec).expect("G.711 has no state");
         let (mut datagram, mut pcm) = ([0; 512], [0; FRAME]);
         let mut now = Instant::now();
         bencher.iter(|| {
             let bytes = send.packet(&[1000; FRAME], &mut datagram);
             now += Duration::from_millis(20);
             receive.packet(&datagram[..bytes], now).expect("a packet of our own making");
-            receive.frame(&mut pcm)
+            receive.poll_frame(&mut pcm, now)
         });
     });
 

@@ -1,7 +1,7 @@
 //! What comes in on a leg to PCM: one decoder a direction of a call, with whatever the codec remembers.
 
 use super::g711::Law;
-use super::{ByteOrder, Codec, CodecError, linear16};
+use super::{ByteOrder, Codec, CodecError, g722, linear16, opus};
 
 /// Decodes the payloads of one stream, in their order.
 #[derive(Debug)]
@@ -10,8 +10,9 @@ pub struct Decoder(State);
 #[derive(Debug)]
 enum State {
     G711(Law),
+    G722(g722::Decoder),
     Linear16(ByteOrder),
-    Unfinished(Codec),
+    Opus(opus::Decoder),
 }
 
 impl Decoder {
@@ -22,8 +23,9 @@ impl Decoder {
     pub fn new(codec: Codec, order: ByteOrder) -> Result<Self, CodecError> {
         Ok(Self(match codec {
             Codec::G711(law) => State::G711(law),
+            Codec::G722 => State::G722(g722::Decoder::new()),
             Codec::Linear16(_) => State::Linear16(order),
-            other => State::Unfinished(other),
+            Codec::Opus => State::Opus(opus::Decoder::new()?),
         }))
     }
 
@@ -44,6 +46,11 @@ impl Decoder {
                 law.decode(payload, out);
                 Ok(out.len())
             }
+            State::G722(decoder) => {
+                let out = room(out, payload.len() * 2)?;
+                decoder.decode(payload, out);
+                Ok(out.len())
+            }
             State::Linear16(order) => {
                 if !payload.len().is_multiple_of(2) {
                     return Err(CodecError::HalfSample { bytes: payload.len() });
@@ -52,7 +59,7 @@ impl Decoder {
                 linear16::decode(*order, payload, out);
                 Ok(out.len())
             }
-            State::Unfinished(codec) => Err(CodecError::Unfinished(*codec)),
+            State::Opus(decoder) => decoder.decode(payload, out),
         }
     }
 }

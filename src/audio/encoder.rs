@@ -1,7 +1,7 @@
 //! PCM to what goes out on a leg: one encoder a direction of a call, with whatever the codec remembers.
 
 use super::g711::Law;
-use super::{ByteOrder, Codec, CodecError, linear16};
+use super::{ByteOrder, Codec, CodecError, g722, linear16, opus};
 
 /// Encodes the frames of one stream, in their order.
 #[derive(Debug)]
@@ -10,8 +10,9 @@ pub struct Encoder(State);
 #[derive(Debug)]
 enum State {
     G711(Law),
+    G722(g722::Encoder),
     Linear16(ByteOrder),
-    Unfinished(Codec),
+    Opus(opus::Encoder),
 }
 
 impl Encoder {
@@ -22,8 +23,9 @@ impl Encoder {
     pub fn new(codec: Codec, order: ByteOrder) -> Result<Self, CodecError> {
         Ok(Self(match codec {
             Codec::G711(law) => State::G711(law),
+            Codec::G722 => State::G722(g722::Encoder::new()),
             Codec::Linear16(_) => State::Linear16(order),
-            other => State::Unfinished(other),
+            Codec::Opus => State::Opus(opus::Encoder::new()?),
         }))
     }
 
@@ -39,12 +41,20 @@ impl Encoder {
                 law.encode(frame, out);
                 Ok(out.len())
             }
+            State::G722(encoder) => {
+                if !frame.len().is_multiple_of(2) {
+                    return Err(CodecError::HalfPair { samples: frame.len() });
+                }
+                let out = room(out, frame.len() / 2)?;
+                encoder.encode(frame, out);
+                Ok(out.len())
+            }
             State::Linear16(order) => {
                 let out = room(out, frame.len() * 2)?;
                 linear16::encode(*order, frame, out);
                 Ok(out.len())
             }
-            State::Unfinished(codec) => Err(CodecError::Unfinished(*codec)),
+            State::Opus(encoder) => encoder.encode(frame, out),
         }
     }
 }

@@ -4,7 +4,9 @@ mod codec;
 mod decoder;
 mod encoder;
 pub mod g711;
+mod g722;
 mod linear16;
+mod opus;
 mod resample;
 
 pub use codec::{ByteOrder, Codec, CodecError};

@@ -248,6 +248,12 @@ impl Call {
         }
     }
 
+    /// So many samples of the last frames from [`Call::speak`] still wait to be heard and will be taken back by the transport,
+    /// the first frame of them faded out, when a reply is stopped. 0 (as at the beginning) where they are heard at once.
+    pub fn set_lookahead(&mut self, samples: usize) {
+        self.playout.set_lookahead(samples);
+    }
+
     /// When [`Call::handle_timeout`] is wanted, if at all.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next()

@@ -95,7 +95,7 @@ impl Call {
 
     fn report_playback(&mut self) {
         let Some(reply) = &self.reply else { return };
-        let played_sample = self.playout.played();
+        let played_sample = self.playout.heard();
         if played_sample - self.playback_reported >= self.settings.rate.samples_in(PLAYBACK_REPORT) {
             self.playback_reported = played_sample;
             let (reply, played_sample) = (reply.id, reply.session_position(played_sample));

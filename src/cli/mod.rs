@@ -139,12 +139,22 @@ pub fn run(command: Command) -> Result<()> {
     }
 }
 
+/// How much the threads of the runtime stand back (`nice`) for the media threads, where these have no real-time priority.
+const RUNTIME_NICENESS: i32 = 5;
+
 /// The runtime that everything asynchronous of a command runs in.
 ///
 /// # Errors
 /// What the operating system says.
 fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the asynchronous runtime")
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_start(|| {
+            // Of this thread alone: Linux counts niceness by thread. To stand back is always allowed.
+            let _ = rustix::process::setpriority_process(None, RUNTIME_NICENESS);
+        })
+        .build()
+        .context("cannot start the asynchronous runtime")
 }
 
 /// Says on standard error what failed and why, and chooses the exit code.

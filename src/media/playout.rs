@@ -17,6 +17,8 @@ pub struct Playout {
     /// What is left of a reply that was stopped: less than one frame, fading to silence.
     tail: Vec<i16>,
     frame_samples: usize,
+    /// See [`Self::set_lookahead`].
+    lookahead: i64,
 }
 
 impl Playout {
@@ -30,7 +32,14 @@ impl Playout {
             played: 0,
             tail: Vec::with_capacity(rate.frame_samples()),
             frame_samples: rate.frame_samples(),
+            lookahead: 0,
         }
+    }
+
+    /// So many of the samples that were taken last wait at the far end, and will be taken back when the reply is stopped: then
+    /// the first frame of them fades out and the rest is not heard. 0 where what is taken is heard.
+    pub fn set_lookahead(&mut self, samples: usize) {
+        self.lookahead = samples as i64;
     }
 
     /// Appends audio of the current reply. What does not fit is dropped from its end; returns how many samples that was.
@@ -70,6 +79,12 @@ impl Playout {
     /// Ends the reply: the next frame fades to silence and nothing of it follows. Returns the samples of the reply that
     /// will then have been played.
     pub fn stop(&mut self) -> i64 {
+        if self.lookahead > 0 {
+            // What fades out is a frame that was taken already.
+            let unheard = self.lookahead - self.frame_samples as i64;
+            self.played = (self.played - unheard.max(0)).max(0);
+            return self.discard();
+        }
         let mut tail = std::mem::take(&mut self.tail);
         if tail.is_empty() {
             tail.resize(self.frame_samples, 0);
@@ -133,6 +148,11 @@ impl Playout {
         self.played
     }
 
+    /// Samples of the current reply that do not wait at the far end.
+    pub fn heard(&self) -> i64 {
+        (self.played - self.lookahead).max(0)
+    }
+
     /// Samples that wait to be played.
     pub fn queued(&self) -> usize {
         self.queued
@@ -187,6 +207,22 @@ mod tests {
         playout.frame(&mut frame);
         playout.frame(&mut frame);
         assert_eq!(frame, [0; 160]);
+    }
+
+    #[test]
+    fn what_waits_at_the_far_end_when_a_reply_stops_was_not_heard() {
+        let mut playout = playout();
+        playout.push(vec![10_000; 1600]);
+        playout.set_lookahead(320);
+        let mut frame = [0; 160];
+        for _ in 0..5 {
+            playout.frame(&mut frame);
+        }
+        assert_eq!((playout.played(), playout.heard()), (800, 480));
+        assert_eq!(playout.stop(), 640, "of the two frames that are taken back, the first fades out");
+        playout.push(vec![500; 160]);
+        assert_eq!(playout.frame(&mut frame), 160, "the fade is not made here");
+        assert_eq!(playout.stop(), 0, "all of a reply that has just begun can be taken back");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 const MAX_DROPOUT: i64 = 3_000;
 /// A packet that lies so far back is a new beginning, not reordering. As many as there are bits in `SequenceTracker::seen`.
 const MAX_MISORDER: i64 = 128;
+/// No packet lasts more ticks of its clock: 120 ms at 48 kHz.
+const MAX_PACKET_TICKS: u32 = 5_760;
 /// So long after the sender changed its SSRC, packets of the old one are stragglers and not a change back.
 const STRAGGLERS: Duration = Duration::from_millis(200);
 
@@ -18,8 +20,8 @@ pub(super) enum Arrival {
     First,
     /// Newer than all before it, with `missing` packets in between.
     Next { missing: u32 },
-    /// Older than the newest, and not here before.
-    Reordered,
+    /// Not here before, and older than the newest, by so many packets.
+    Reordered { behind: u32 },
     /// Here before.
     Duplicate,
     /// From elsewhere: a straggler of an earlier stream, or far from the stream's numbers and so far the only one there.
@@ -55,14 +57,16 @@ struct Stream {
     highest: i64,
     /// Bit *n*: packet `highest - n` was here.
     seen: u128,
+    /// Timestamp of packet `highest`.
+    timestamp: u32,
     received: u64,
 }
 
 impl Stream {
-    fn new(ssrc: u32, sequence: u16) -> Self {
+    fn new(ssrc: u32, sequence: u16, timestamp: u32) -> Self {
         // Far enough from 0 that reordering before the first packet stays positive, which only makes logs nicer.
         let first = i64::from(sequence) + (1 << 16);
-        Self { ssrc, lowest: first, highest: first, seen: 1, received: 1 }
+        Self { ssrc, lowest: first, highest: first, seen: 1, timestamp, received: 1 }
     }
 
     fn lost(&self) -> u64 {
@@ -76,9 +80,9 @@ impl SequenceTracker {
         self.stream.as_ref().is_some_and(|stream| stream.ssrc == ssrc)
     }
 
-    pub(super) fn note(&mut self, ssrc: u32, sequence: u16, arrival: Instant) -> Arrival {
+    pub(super) fn note(&mut self, ssrc: u32, sequence: u16, timestamp: u32, arrival: Instant) -> Arrival {
         let Some(stream) = &mut self.stream else {
-            self.stream = Some(Stream::new(ssrc, sequence));
+            self.stream = Some(Stream::new(ssrc, sequence, timestamp));
             return Arrival::First;
         };
         if stream.ssrc != ssrc {
@@ -90,14 +94,20 @@ impl SequenceTracker {
                 return Arrival::Stray;
             }
             self.retired = Some((stream.ssrc, arrival));
-            return self.begin_again(ssrc, sequence);
+            return self.begin_again(ssrc, sequence, timestamp);
         }
 
         let extended = extend_sequence(stream.highest, sequence);
         let ahead = extended - stream.highest;
-        if ahead >= MAX_DROPOUT || ahead <= -MAX_MISORDER {
+        // An older packet has an older timestamp. Asterisk takes both numbers over from the caller's side, which may begin
+        // again with numbers that were there before: those are no doubles.
+        let contradicts = ahead <= 0 && {
+            let older_by = stream.timestamp.wrapping_sub(timestamp);
+            u64::from(older_by) > ahead.unsigned_abs() * u64::from(MAX_PACKET_TICKS)
+        };
+        if ahead >= MAX_DROPOUT || ahead <= -MAX_MISORDER || contradicts {
             if self.suspect == Some(sequence) {
-                return self.begin_again(ssrc, sequence);
+                return self.begin_again(ssrc, sequence, timestamp);
             }
             self.suspect = Some(sequence.wrapping_add(1));
             self.counts.stray += 1;
@@ -108,6 +118,7 @@ impl SequenceTracker {
         if ahead > 0 {
             stream.seen = stream.seen.checked_shl(ahead as u32).unwrap_or(0) | 1;
             stream.highest = extended;
+            stream.timestamp = timestamp;
             stream.received += 1;
             return Arrival::Next { missing: (ahead - 1) as u32 };
         }
@@ -120,13 +131,13 @@ impl SequenceTracker {
         stream.lowest = stream.lowest.min(extended);
         stream.received += 1;
         self.counts.reordered += 1;
-        Arrival::Reordered
+        Arrival::Reordered { behind: ahead.unsigned_abs() as u32 }
     }
 
-    fn begin_again(&mut self, ssrc: u32, sequence: u16) -> Arrival {
+    fn begin_again(&mut self, ssrc: u32, sequence: u16, timestamp: u32) -> Arrival {
         let counts = self.counts();
         self.counts = SequenceCounts { restarts: counts.restarts + 1, ..counts };
-        self.stream = Some(Stream::new(ssrc, sequence));
+        self.stream = Some(Stream::new(ssrc, sequence, timestamp));
         self.suspect = None;
         Arrival::First
     }
@@ -146,18 +157,25 @@ mod tests {
         Instant::now()
     }
 
+    /// Notes a packet of 20 ms.
+    fn note(tracker: &mut SequenceTracker, ssrc: u32, sequence: u16, arrival: Instant) -> Arrival {
+        tracker.note(ssrc, sequence, u32::from(sequence.wrapping_sub(60_000)) * 160, arrival)
+    }
+
     #[test]
     fn loss_reordering_and_doubles_are_told_apart_across_the_wrap() {
         let (mut tracker, now) = (SequenceTracker::default(), base());
-        let arrivals: Vec<Arrival> =
-            [65_533, 65_534, 0, 65_535, 65_535, 3].into_iter().map(|sequence| tracker.note(1, sequence, now)).collect();
+        let arrivals: Vec<Arrival> = [65_533, 65_534, 0, 65_535, 65_535, 3]
+            .into_iter()
+            .map(|sequence| note(&mut tracker, 1, sequence, now))
+            .collect();
         assert_eq!(
             arrivals,
             [
                 Arrival::First,
                 Arrival::Next { missing: 0 },
                 Arrival::Next { missing: 1 },
-                Arrival::Reordered,
+                Arrival::Reordered { behind: 1 },
                 Arrival::Duplicate,
                 Arrival::Next { missing: 2 },
             ]
@@ -169,20 +187,20 @@ mod tests {
     #[test]
     fn packets_from_before_the_first_one_are_taken() {
         let (mut tracker, now) = (SequenceTracker::default(), base());
-        tracker.note(1, 10, now);
-        assert_eq!(tracker.note(1, 8, now), Arrival::Reordered);
+        note(&mut tracker, 1, 10, now);
+        assert_eq!(note(&mut tracker, 1, 8, now), Arrival::Reordered { behind: 2 });
         assert_eq!(tracker.counts().lost, 1);
     }
 
     #[test]
     fn a_lone_wild_packet_changes_nothing_and_two_in_a_row_are_a_restart() {
         let (mut tracker, now) = (SequenceTracker::default(), base());
-        tracker.note(1, 100, now);
-        assert_eq!(tracker.note(1, 30_000, now), Arrival::Stray);
-        assert_eq!(tracker.note(1, 101, now), Arrival::Next { missing: 0 });
-        assert_eq!(tracker.note(1, 30_001, now), Arrival::Stray);
-        assert_eq!(tracker.note(1, 30_002, now), Arrival::First);
-        assert_eq!(tracker.note(1, 30_003, now), Arrival::Next { missing: 0 });
+        note(&mut tracker, 1, 100, now);
+        assert_eq!(note(&mut tracker, 1, 30_000, now), Arrival::Stray);
+        assert_eq!(note(&mut tracker, 1, 101, now), Arrival::Next { missing: 0 });
+        assert_eq!(note(&mut tracker, 1, 30_001, now), Arrival::Stray);
+        assert_eq!(note(&mut tracker, 1, 30_002, now), Arrival::First);
+        assert_eq!(note(&mut tracker, 1, 30_003, now), Arrival::Next { missing: 0 });
         let expected = SequenceCounts { received: 4, stray: 2, restarts: 1, ..Default::default() };
         assert_eq!(tracker.counts(), expected);
     }
@@ -190,13 +208,25 @@ mod tests {
     #[test]
     fn a_new_source_begins_at_once_and_stragglers_of_the_old_one_do_not_bring_it_back() {
         let (mut tracker, now) = (SequenceTracker::default(), base());
-        tracker.note(1, 100, now);
-        tracker.note(1, 102, now);
-        assert_eq!(tracker.note(2, 500, now), Arrival::First);
-        assert_eq!(tracker.note(1, 103, now + Duration::from_millis(30)), Arrival::Stray);
-        assert_eq!(tracker.note(2, 501, now + Duration::from_millis(40)), Arrival::Next { missing: 0 });
-        assert_eq!(tracker.note(1, 104, now + Duration::from_millis(900)), Arrival::First);
+        note(&mut tracker, 1, 100, now);
+        note(&mut tracker, 1, 102, now);
+        assert_eq!(note(&mut tracker, 2, 500, now), Arrival::First);
+        assert_eq!(note(&mut tracker, 1, 103, now + Duration::from_millis(30)), Arrival::Stray);
+        assert_eq!(note(&mut tracker, 2, 501, now + Duration::from_millis(40)), Arrival::Next { missing: 0 });
+        assert_eq!(note(&mut tracker, 1, 104, now + Duration::from_millis(900)), Arrival::First);
         let expected = SequenceCounts { received: 5, lost: 1, stray: 1, restarts: 2, ..Default::default() };
         assert_eq!(tracker.counts(), expected);
+    }
+
+    #[test]
+    fn numbers_that_were_there_before_with_new_timestamps_are_a_restart_and_no_doubles() {
+        let (mut tracker, now) = (SequenceTracker::default(), base());
+        for n in 0..60 {
+            tracker.note(1, 100 + n, 160 * u32::from(n), now);
+        }
+        assert_eq!(tracker.note(1, 140, 500_000, now), Arrival::Stray);
+        assert_eq!(tracker.note(1, 141, 500_160, now), Arrival::First);
+        assert_eq!(tracker.note(1, 142, 500_320, now), Arrival::Next { missing: 0 });
+        assert_eq!(tracker.counts().duplicated, 0);
     }
 }

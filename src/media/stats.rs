@@ -1,5 +1,6 @@
 //! What the media path counted. Asterisk sends no RTCP on an external-media leg, so this is all that is known of a link.
 
+use super::assembler::ReceivedFrame;
 use std::time::Duration;
 
 /// Both directions of a leg.
@@ -11,42 +12,75 @@ pub struct MediaStats {
     pub send: SendStats,
 }
 
-/// One direction, received. Counts are since the stream was made; samples are at 8,000 Hz.
+/// One direction, received. Counts are since the stream was made; samples are at the rate of its codec. On transports over
+/// TCP nothing is lost, reordered or doubled, and what counts such things stays zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReceiveStats {
-    /// Packets of the stream, each counted once however often it came, also those with a refused payload.
+    /// Packets of the stream, each counted once however often it came, also those without audio or with a refused payload.
     pub received: u64,
     /// Packets that never came (RFC 3550, A.3).
     pub lost: u64,
-    /// Packets that came after their time to be played and were of no use.
+    /// Stretches of lost or late packets, however many were in each.
+    pub loss_runs: u64,
+    /// Packets that came after what lacked in their place had been made up, and were of no use.
     pub late: u64,
     /// Packets that came again.
     pub duplicated: u64,
     /// Packets that came after one with a higher sequence number.
     pub reordered: u64,
-    /// Packets of an SSRC that had ended, or lone ones far from the stream's sequence numbers; not played.
+    /// Packets of an SSRC that had ended, or lone ones far from the stream's numbers; not heard.
     pub stray: u64,
     /// Times that the stream began again: another SSRC, other sequence numbers, or a jump of the timestamps that no
     /// passing of time explains.
     pub resets: u64,
-    /// Datagrams that are not RTP, or carry more audio than one packet may.
+    /// Datagrams that are not RTP, and payloads that cannot be decoded.
     pub malformed: u64,
-    /// Packets whose payload type is not G.711; not played.
+    /// RTCP packets on the port of RTP.
+    pub rtcp: u64,
+    /// Packets whose payload type is no codec of the stream's rate; not heard.
     pub refused_payload_types: u64,
-    /// Packets in the law that was not agreed; played all the same.
-    pub other_law: u64,
+    /// Packets of another codec than the agreed one, with the same rate; heard all the same.
+    pub other_codec: u64,
+    /// Packets (or payloads) for which there was no room, since nobody took the frames.
+    pub discarded: u64,
     /// Frames in which at least some audio was made up.
     pub concealed_frames: u64,
-    /// Samples taken out to shorten the delay (the far end's clock is faster, or the link has become steadier).
-    pub skipped_samples: u64,
-    /// Samples put in since audio came later than before (the far end's clock is slower, or the link less steady).
+    /// Frames without anything: the sender was silent, or nothing came.
+    pub silence_frames: u64,
+    /// Samples by which the caller's time was stretched, since audio came later than it was due.
     pub inserted_samples: u64,
-    /// Samples dropped, oldest first, since more audio came at once than the buffer may hold.
-    pub discarded_samples: u64,
     /// Interarrival jitter (RFC 3550, A.8), now.
     pub jitter: Duration,
-    /// Samples that wait to be played, now.
-    pub buffered_samples: u32,
+    /// How long packets behind a gap would be held, now.
+    pub target_delay: Duration,
+    /// The longest that packets were held.
+    pub longest_delay: Duration,
+}
+
+impl ReceiveStats {
+    /// Part of the packets that were not heard, since they were lost or late: 0 to 1.
+    pub fn loss_fraction(&self) -> f64 {
+        let sent = self.received + self.lost;
+        if sent == 0 { 0.0 } else { (self.lost + self.late) as f64 / sent as f64 }
+    }
+
+    /// How much longer the stretches of loss are than if packets were lost independently of each other: 1 for random loss,
+    /// more for bursts (ITU-T G.107, 7.3).
+    pub fn burst_ratio(&self) -> f64 {
+        if self.loss_runs == 0 {
+            return 1.0;
+        }
+        let run = (self.lost + self.late) as f64 / self.loss_runs as f64;
+        (run * (1.0 - self.loss_fraction())).max(1.0)
+    }
+
+    pub(super) fn note_frame(&mut self, frame: ReceivedFrame) {
+        match frame {
+            ReceivedFrame::Audio => {}
+            ReceivedFrame::Concealed => self.concealed_frames += 1,
+            ReceivedFrame::Silence => self.silence_frames += 1,
+        }
+    }
 }
 
 /// One direction, sent.
@@ -56,4 +90,6 @@ pub struct SendStats {
     pub packets: u64,
     /// Bytes of payload in them.
     pub payload_bytes: u64,
+    /// Frames that could not be encoded, and were not sent.
+    pub failed_frames: u64,
 }

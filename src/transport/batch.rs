@@ -1,15 +1,19 @@
-//! Caller audio on its way from a worker to the engines: one batch a slot with the frames of all calls that were due, so
-//! that waking the asynchronous side costs once a slot and not once a call.
+//! Caller audio on its way from a worker to the engines: one batch a slot with the frames of all calls that were heard, so
+//! that waking the asynchronous side costs once a slot and not once a call. Where so many are heard at once that they do
+//! not fit (a bunch of packets after a stall), a slot has several.
 //!
 //! A fixed number of buffers circulates: worker → [`AudioBatch`] → consumer → (drop) → worker. When none is at hand, because
 //! the consumer is slow, the caller audio of the slot is dropped and counted; the positions in what follows show the gap.
 
 use super::handle::CallKey;
+use crate::audio::SampleRate;
 use std::sync::mpsc as thread_mpsc;
 use tokio::sync::mpsc;
 
-/// Buffers a worker owns: with slots of 2 ms the consumer may be 128 ms late.
-pub(super) const BATCHES_PER_WORKER: usize = 64;
+/// Buffers a worker owns: with slots of 1 ms the consumer may be 128 ms late.
+pub(super) const BATCHES_PER_WORKER: usize = 128;
+/// Frames in a batch beyond those of an even spread, since packets do not come evenly spread.
+const UNEVEN: usize = 16;
 
 /// What one slot of one worker heard. Dropping it gives its buffers back to the worker.
 #[derive(Debug)]
@@ -47,7 +51,7 @@ impl Drop for AudioBatch {
     }
 }
 
-/// The buffers of a batch. They grow to what a slot needs and keep that size.
+/// The buffers of a batch. Made for 8 kHz; they grow to what higher rates need and keep that size.
 #[derive(Debug, Default)]
 struct Frames {
     entries: Vec<Entry>,
@@ -68,7 +72,10 @@ pub(super) struct BatchQueue {
     filled: mpsc::Sender<AudioBatch>,
     empty: thread_mpsc::Receiver<Frames>,
     home: thread_mpsc::SyncSender<Frames>,
+    /// Frames that a batch may have.
+    most: usize,
     slot: Slot,
+    dropped: Dropped,
 }
 
 /// What became of the caller audio of this slot.
@@ -82,27 +89,32 @@ enum Slot {
 }
 
 /// What a slot could not hand over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DroppedBatch {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Dropped {
+    pub(super) batches: u64,
     pub(super) frames: u64,
 }
 
 impl BatchQueue {
-    /// `filled` must have room for [`BATCHES_PER_WORKER`] batches of every worker that shares it. `calls` frames fit in a
-    /// batch before it has to grow.
-    pub(super) fn new(filled: mpsc::Sender<AudioBatch>, calls: usize, frame_samples: usize) -> Self {
+    /// `filled` must have room for [`BATCHES_PER_WORKER`] batches of every worker that shares it. `calls` are heard in a slot
+    /// when they are evenly spread.
+    pub(super) fn new(filled: mpsc::Sender<AudioBatch>, calls: usize) -> Self {
         let (home, empty) = thread_mpsc::sync_channel(BATCHES_PER_WORKER);
+        let most = calls + UNEVEN;
         for _ in 0..BATCHES_PER_WORKER {
-            let entries = Vec::with_capacity(calls);
-            let samples = Vec::with_capacity(calls * frame_samples);
+            let entries = Vec::with_capacity(most);
+            let samples = Vec::with_capacity(most * SampleRate::HZ_8000.frame_samples());
             // The receiver is here and there are as many places as buffers.
             let _ = home.try_send(Frames { entries, samples });
         }
-        Self { filled, empty, home, slot: Slot::Empty }
+        Self { filled, empty, home, most, slot: Slot::Empty, dropped: Dropped::default() }
     }
 
-    /// Adds a frame to the batch of this slot.
+    /// Adds a frame to the batch of this slot; if that is full, to the next.
     pub(super) fn push(&mut self, call: CallKey, start_sample: i64, pcm: &[i16]) {
+        if matches!(&self.slot, Slot::Filling(batch) if batch.len() >= self.most) {
+            self.ship();
+        }
         if matches!(self.slot, Slot::Empty) {
             self.slot = match self.empty.try_recv() {
                 Ok(mut frames) => {
@@ -123,16 +135,26 @@ impl BatchQueue {
         }
     }
 
-    /// Ends the slot: its batch, if it has one, goes to the consumer.
-    pub(super) fn hand_over(&mut self) -> Result<(), DroppedBatch> {
-        match std::mem::replace(&mut self.slot, Slot::Empty) {
-            Slot::Empty => Ok(()),
-            Slot::Filling(batch) => self.filled.try_send(batch).map_err(|refused| {
-                let (mpsc::error::TrySendError::Full(batch) | mpsc::error::TrySendError::Closed(batch)) = refused;
-                DroppedBatch { frames: batch.len() as u64 }
-            }),
-            Slot::Dropping(frames) => Err(DroppedBatch { frames }),
-        }
+    /// Ends the slot: what it still has goes to the consumer. What could not go, of all of the slot.
+    pub(super) fn hand_over(&mut self) -> Result<(), Dropped> {
+        self.ship();
+        let dropped = std::mem::take(&mut self.dropped);
+        if dropped == Dropped::default() { Ok(()) } else { Err(dropped) }
+    }
+
+    fn ship(&mut self) {
+        let dropped = match std::mem::replace(&mut self.slot, Slot::Empty) {
+            Slot::Empty => return,
+            Slot::Filling(batch) => match self.filled.try_send(batch) {
+                Ok(()) => return,
+                Err(mpsc::error::TrySendError::Full(batch) | mpsc::error::TrySendError::Closed(batch)) => {
+                    batch.len() as u64
+                }
+            },
+            Slot::Dropping(frames) => frames,
+        };
+        self.dropped.batches += 1;
+        self.dropped.frames += dropped;
     }
 }
 
@@ -145,7 +167,7 @@ mod tests {
 
     fn queue(room: usize) -> (BatchQueue, mpsc::Receiver<AudioBatch>) {
         let (filled, batches) = mpsc::channel(room);
-        (BatchQueue::new(filled, 2, 160), batches)
+        (BatchQueue::new(filled, 2), batches)
     }
 
     #[test]
@@ -175,7 +197,7 @@ mod tests {
         }
         queue.push(ALICE, 0, &[0; 160]);
         queue.push(BOB, 0, &[0; 160]);
-        assert_eq!(queue.hand_over(), Err(DroppedBatch { frames: 2 }));
+        assert_eq!(queue.hand_over(), Err(Dropped { batches: 1, frames: 2 }));
 
         drop(batches.try_recv().unwrap());
         queue.push(ALICE, 99, &[7; 160]);
@@ -205,7 +227,7 @@ mod tests {
         drop(batches);
         for _ in 0..2 * BATCHES_PER_WORKER {
             queue.push(ALICE, 0, &[0; 160]);
-            assert_eq!(queue.hand_over(), Err(DroppedBatch { frames: 1 }));
+            assert_eq!(queue.hand_over(), Err(Dropped { batches: 1, frames: 1 }));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong with the workers.
 
-use crate::audio::SampleRate;
+use crate::audio::CodecError;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -65,11 +65,13 @@ pub enum TransportError {
         /// The address of its socket.
         local: SocketAddr,
     },
-    /// Workers cannot carry calls at this rate.
-    #[error("a call at {} Hz cannot be carried: RTP legs have 8000 Hz", .rate.hz())]
-    UnsupportedRate {
-        /// The rate in the call's settings.
-        rate: SampleRate,
+    /// A processor that the threads were to run on is not there, or not for this program.
+    #[error(
+        "processor {cpu} of media.cpus is not there or not allowed for this program: name others (see `taskset -p $$`)"
+    )]
+    Cpu {
+        /// Its number.
+        cpu: usize,
     },
     /// The call is not there any more.
     #[error("the call has left the media worker already")]
@@ -101,9 +103,12 @@ pub enum LegRefusal {
     /// Both directions of a leg and its call have one rate.
     #[error("its codecs do not have the sample rate of the call")]
     Rate,
-    /// This transport cannot carry the codec.
-    #[error("the codec is not possible on this kind of leg")]
-    Codec,
+    /// This transport does not carry the codec.
+    #[error("this kind of leg does not carry the codec")]
+    NotOnThisLeg,
+    /// The codec has no state to work with.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
     /// The connection was lost before the worker had it.
     #[error("the connection is gone already")]
     Disconnected,

@@ -100,6 +100,12 @@ pub(super) enum AttachError {
     Refused(LegRefusal),
 }
 
+impl<R: Into<LegRefusal>> From<R> for AttachError {
+    fn from(reason: R) -> Self {
+        Self::Refused(reason.into())
+    }
+}
+
 /// A call counted in the load of its worker, from the decision to add it until it is gone.
 #[derive(Debug)]
 pub(super) struct Place(Arc<Counters>);
@@ -145,10 +151,6 @@ impl Worker {
 
     /// Gives it a call. The call is driven from now on; it is heard and speaks once a leg is attached.
     pub async fn add(&self, new: NewCall) -> Result<CallHandle, TransportError> {
-        let rate = new.driver.rate();
-        if rate != SampleRate::HZ_8000 {
-            return Err(TransportError::UnsupportedRate { rate });
-        }
         let key = CallKey(self.serials.fetch_add(1, Ordering::Relaxed));
         let handles = Arc::new(());
         let admission = Admission { key, new, place: Place::take(&self.counters), handles: Arc::downgrade(&handles) };

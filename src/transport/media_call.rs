@@ -1,42 +1,53 @@
-//! One call on its worker: the state machine, its leg, and the way between them. Here a packet becomes a frame for the
+//! One call on its worker: who the caller talks to, its leg, and the way between them. Here packets become frames for the
 //! call and a frame of the call becomes a packet.
 
 use super::batch::BatchQueue;
+use super::closing::Closing;
+use super::echo::Echo;
 use super::handle::{Admission, CallKey, Driver, MediaOutput, Place};
+use super::leg::{Arrived, AttachedLeg, Came, Connection, Desk, LegKeys, LegLoss};
+use super::quarantine::Quarantine;
 use super::stats::Counters;
-use crate::audio::SampleRate;
-use crate::audio::g711::Law;
-use crate::call::{Call, CallId, CallerFrame, Input, Output};
-use crate::media::{MediaStats, ReceiveStream, ReceivedFrame, SendStream};
+use crate::audio::{MAX_FRAME_SAMPLES, SampleRate};
+use crate::call::{Call, CallEvent, CallId, CallerFrame, EndReason, HangUpBy, Input, Output, ReplyEnd};
+use crate::media::{MediaStats, ReceivedFrame};
 use std::net::SocketAddr;
 use std::sync::Weak;
 use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
-use uuid::Uuid;
 
-/// Samples of a frame on an RTP leg: all calls of a worker have its rate.
-pub(super) const FRAME_SAMPLES: usize = SampleRate::HZ_8000.frame_samples();
+/// Reads that a connection gets in a slot. What it has sent beyond that is read in the next.
+const READS_PER_SLOT: usize = 4;
+/// What a read takes at most: more than 100 ms at the highest rate.
+const READ_BYTES: usize = 16 * 1024;
 
 /// A call and everything that belongs to it alone.
 #[derive(Debug)]
 pub(super) struct MediaCall {
     pub(super) key: CallKey,
     id: CallId,
-    call: Call,
-    leg: Option<Leg>,
+    talk: Talk,
+    leg: LegState,
     control: Control,
     handles: Weak<()>,
-    malformed_logged: bool,
+    fault_logged: bool,
     _place: Place,
 }
 
-/// Both directions of the RTP leg.
+/// Who the caller talks to.
 #[derive(Debug)]
-struct Leg {
-    remote: SocketAddr,
-    receive: ReceiveStream,
-    send: SendStream,
+enum Talk {
+    Conversation(Box<Call>),
+    Echo(Echo, SampleRate),
+}
+
+/// A call has one leg, once.
+#[derive(Debug)]
+enum LegState {
+    Awaited,
+    Attached(AttachedLeg),
+    Lost(Box<MediaStats>),
 }
 
 /// Whether somebody acts on what the call wants.
@@ -53,16 +64,23 @@ pub(super) struct Sinks<'a> {
     pub(super) counters: &'a Counters,
 }
 
-/// One frame of each direction; shared by all calls of a worker, since one is driven at a time.
+/// Room to work in; shared by all calls of a worker, since one is driven at a time.
 #[derive(Debug)]
 pub(super) struct Scratch {
-    caller: [i16; FRAME_SAMPLES],
-    reply: [i16; FRAME_SAMPLES],
+    caller: [i16; MAX_FRAME_SAMPLES],
+    reply: [i16; MAX_FRAME_SAMPLES],
+    pub(super) input: Box<[u8]>,
+    pub(super) desk: Desk,
 }
 
 impl Scratch {
-    pub(super) const fn new() -> Self {
-        Self { caller: [0; FRAME_SAMPLES], reply: [0; FRAME_SAMPLES] }
+    pub(super) fn new() -> Self {
+        Self {
+            caller: [0; MAX_FRAME_SAMPLES],
+            reply: [0; MAX_FRAME_SAMPLES],
+            input: vec![0; READ_BYTES].into(),
+            desk: Desk::new(),
+        }
     }
 }
 
@@ -70,15 +88,18 @@ impl MediaCall {
     /// Builds the call here, on the thread that will own it: a [`Call`] cannot change threads.
     pub(super) fn new(admission: Admission, now: Instant) -> Self {
         let Admission { key, new, place, handles } = admission;
-        let Driver::Conversation(settings) = new.driver else { unreachable!("echo is to come") };
+        let talk = match new.driver {
+            Driver::Conversation(settings) => Talk::Conversation(Box::new(Call::new(settings, now))),
+            Driver::Echo(rate) => Talk::Echo(Echo::new(rate), rate),
+        };
         Self {
             key,
             id: new.call,
-            call: Call::new(settings, now),
-            leg: None,
+            talk,
+            leg: LegState::Awaited,
             control: Control::Held(new.outputs),
             handles,
-            malformed_logged: false,
+            fault_logged: false,
             _place: place,
         }
     }
@@ -95,109 +116,297 @@ impl MediaCall {
 
     /// When [`Self::timeout`] is wanted.
     pub(super) fn wake(&self) -> Option<Instant> {
-        if self.is_live() { self.call.poll_timeout() } else { None }
+        match &self.talk {
+            Talk::Conversation(call) if self.is_live() => call.poll_timeout(),
+            _ => None,
+        }
     }
 
-    pub(super) fn remote(&self) -> Option<SocketAddr> {
-        self.leg.as_ref().map(|leg| leg.remote)
+    /// Rate of its audio in both directions.
+    pub(super) fn rate(&self) -> SampleRate {
+        match &self.talk {
+            Talk::Conversation(call) => call.settings().rate,
+            Talk::Echo(_, rate) => *rate,
+        }
     }
 
-    pub(super) fn stats(&self) -> Option<MediaStats> {
-        self.leg.as_ref().map(|leg| MediaStats { receive: leg.receive.stats(), send: leg.send.stats() })
+    /// The address that its packets come from.
+    pub(super) const fn remote(&self) -> Option<SocketAddr> {
+        match &self.leg {
+            LegState::Attached(AttachedLeg::Rtp(leg)) => Some(leg.remote),
+            _ => None,
+        }
     }
 
-    /// Gives it a leg whose packets carry the address `remote`.
-    pub(super) fn attach(&mut self, receive: Law, send: Law, remote: SocketAddr) {
-        // RFC 3550 section 5.1: SSRC, first sequence number and first timestamp are random.
-        let random = Uuid::new_v4().as_u128();
-        let (ssrc, sequence, timestamp) = (random as u32, (random >> 32) as u16, (random >> 80) as u32);
-        tracing::debug!(call = %self.id, key = %self.key, %remote, ssrc, "RTP leg attached");
-        self.leg = Some(Leg {
-            remote,
-            receive: ReceiveStream::new(receive),
-            send: SendStream::new(send, ssrc, sequence, timestamp),
-        });
+    /// The connection of its leg.
+    pub(super) fn connection_mut(&mut self) -> Option<&mut Connection> {
+        match &mut self.leg {
+            LegState::Attached(leg) => leg.connection_mut(),
+            _ => None,
+        }
     }
 
-    /// Takes in a datagram from the leg.
-    pub(super) fn packet(&mut self, bytes: &[u8], truncated: bool, now: Instant, counters: &Counters) {
-        let Some(leg) = &mut self.leg else { return };
+    /// Whether it has, or has had, its leg.
+    pub(super) const fn has_leg(&self) -> bool {
+        !matches!(self.leg, LegState::Awaited)
+    }
+
+    /// Gives it its leg.
+    pub(super) fn attach(&mut self, leg: AttachedLeg) {
+        let remote = match &leg {
+            AttachedLeg::Rtp(leg) => Some(leg.remote),
+            AttachedLeg::AudioSocket(_) | AttachedLeg::WebSocket(_) => {
+                leg.connection().and_then(|connection| connection.stream().peer_addr().ok())
+            }
+        };
+        tracing::debug!(call = %self.id, key = %self.key, ?remote, "media leg attached");
+        self.leg = LegState::Attached(leg);
+    }
+
+    /// Ends its media: the statistics of its leg.
+    pub(super) fn leave(
+        self,
+        now: Instant,
+        desk: &mut Desk,
+        quarantine: &mut Quarantine,
+        closing: &mut Closing,
+    ) -> Option<MediaStats> {
+        let leg = match self.leg {
+            LegState::Awaited => return None,
+            LegState::Lost(stats) => return Some(*stats),
+            LegState::Attached(leg) => leg,
+        };
+        let stats = leg.stats();
+        match leg {
+            AttachedLeg::Rtp(leg) => quarantine.put(leg.remote, leg.ssrc(), now),
+            AttachedLeg::AudioSocket(leg) => closing.put(leg.into_connection().into_closing(), now),
+            AttachedLeg::WebSocket(leg) => closing.put(leg.into_connection(now, desk).into_closing(), now),
+        }
+        Some(stats)
+    }
+
+    /// Takes in a datagram from its address, and what is to be heard with it.
+    pub(super) fn datagram(
+        &mut self,
+        bytes: &[u8],
+        truncated: bool,
+        now: Instant,
+        scratch: &mut Scratch,
+        sinks: &mut Sinks<'_>,
+    ) {
+        let LegState::Attached(AttachedLeg::Rtp(leg)) = &mut self.leg else { return };
         if !matches!(self.control, Control::Held(_)) {
             return;
         }
-        let refused = if truncated {
-            Some("longer than any packet of telephone audio".to_owned())
-        } else {
-            leg.receive.packet(bytes, now).err().map(|error| error.to_string())
+        let remote = leg.remote;
+        let arrived = if truncated { None } else { Some(leg.datagram(bytes, now)) };
+        let refused = match arrived {
+            None => None,
+            Some(Arrived::Taken) => return self.hear(now, scratch, sinks),
+            Some(Arrived::OfOldStream) => return sinks.counters.late_packets.add(1),
+            Some(Arrived::Refused(error)) => Some(error),
         };
-        if let Some(reason) = refused {
-            counters.malformed_packets.add(1);
-            if !self.malformed_logged {
-                self.malformed_logged = true;
-                let (remote, length) = (leg.remote, bytes.len());
-                tracing::warn!(call = %self.id, %remote, length, reason, "unusable packet from the RTP leg; further ones are only counted");
+        sinks.counters.malformed_packets.add(1);
+        if !std::mem::replace(&mut self.fault_logged, true) {
+            let length = bytes.len();
+            let reason =
+                refused.map_or_else(|| "longer than any packet of audio".to_owned(), |error| error.to_string());
+            tracing::warn!(call = %self.id, %remote, length, reason, "unusable packet from the media leg; further ones are only counted");
+        }
+    }
+
+    /// Reads its connection, and takes in what came.
+    pub(super) fn readable(&mut self, now: Instant, scratch: &mut Scratch, sinks: &mut Sinks<'_>) {
+        let mut input = std::mem::take(&mut scratch.input);
+        for _ in 0..READS_PER_SLOT {
+            let LegState::Attached(leg) = &mut self.leg else { break };
+            match leg.read(&mut input) {
+                Ok(0) => break,
+                Ok(length) => {
+                    self.bytes(&mut input[..length], now, scratch, sinks);
+                    if length < input.len() {
+                        break;
+                    }
+                }
+                Err(loss) => self.lose_leg(loss, now, scratch, sinks),
+            }
+        }
+        scratch.input = input;
+        let LegState::Attached(leg) = &mut self.leg else { return };
+        if let Some(Err(loss)) = leg.connection_mut().map(|connection| connection.finish(now)) {
+            self.lose_leg(loss, now, scratch, sinks);
+        }
+    }
+
+    /// Takes in what came over its connection.
+    pub(super) fn bytes(&mut self, mut input: &mut [u8], now: Instant, scratch: &mut Scratch, sinks: &mut Sinks<'_>) {
+        loop {
+            let LegState::Attached(leg) = &mut self.leg else { return };
+            match leg.next(&mut input, now, &mut scratch.desk, sinks.counters) {
+                Ok(Some(Came::Audio)) => self.hear(now, scratch, sinks),
+                Ok(Some(Came::Key(key))) => match leg.keys() {
+                    LegKeys::FromLeg => self.input(Input::Dtmf(key), now, scratch, sinks),
+                    LegKeys::FromAri => sinks.counters.keys_passed_over.add(1),
+                },
+                Ok(Some(Came::Nothing)) => {}
+                Ok(None) => return,
+                Err(loss) => return self.lose_leg(loss, now, scratch, sinks),
             }
         }
     }
 
-    /// One frame time. `send` gets the address and the writer of the datagram, if one is to be sent.
-    pub(super) fn frame(
+    /// Once every 20 ms: what is to be heard although nothing came, and a frame for the caller. `send` gets the address and
+    /// the writer of a datagram, if there is one to be sent.
+    pub(super) fn tick(
         &mut self,
-        scratch: &mut Scratch,
         now: Instant,
+        scratch: &mut Scratch,
         sinks: &mut Sinks<'_>,
         send: impl FnOnce(SocketAddr, &mut dyn FnMut(&mut [u8]) -> usize),
     ) {
-        let Scratch { caller, reply } = scratch;
-        let received = match &mut self.leg {
-            Some(leg) => leg.receive.frame(caller),
-            None => {
-                caller.fill(0);
-                ReceivedFrame::Silence
-            }
-        };
-        let heard = match received {
-            ReceivedFrame::Audio | ReceivedFrame::Concealed => CallerFrame::Audio(caller),
-            ReceivedFrame::Silence => CallerFrame::Silence,
-        };
-        self.call.hear(heard, now);
-        self.drain(Some(caller), sinks);
-        self.call.speak(reply, now);
-        if let Some(leg) = &mut self.leg {
-            let Leg { remote, send: stream, .. } = leg;
-            send(*remote, &mut |datagram| stream.packet(reply, datagram));
+        self.hear(now, scratch, sinks);
+        let samples = self.rate().frame_samples();
+        let Scratch { reply, desk, .. } = scratch;
+        let reply = &mut reply[..samples];
+        match &mut self.talk {
+            Talk::Conversation(call) => call.speak(reply, now),
+            Talk::Echo(echo, _) => echo.speak(reply),
         }
-        self.drain(None, sinks);
+        let sent = match &mut self.leg {
+            LegState::Awaited | LegState::Lost(_) => Ok(()),
+            LegState::Attached(AttachedLeg::Rtp(leg)) => {
+                send(leg.remote, &mut |datagram| leg.packet(reply, datagram));
+                Ok(())
+            }
+            LegState::Attached(AttachedLeg::AudioSocket(leg)) => leg.speak(reply, now, desk, sinks.counters),
+            LegState::Attached(AttachedLeg::WebSocket(leg)) => leg.speak(reply, now, desk, sinks.counters),
+        };
+        match sent {
+            Ok(()) => self.drain(None, now, scratch, sinks),
+            Err(loss) => self.lose_leg(loss, now, scratch, sinks),
+        }
     }
 
     /// Passes on what a new call wants done first.
-    pub(super) fn begin(&mut self, sinks: &mut Sinks<'_>) {
-        self.drain(None, sinks);
+    pub(super) fn begin(&mut self, now: Instant, scratch: &mut Scratch, sinks: &mut Sinks<'_>) {
+        self.drain(None, now, scratch, sinks);
     }
 
-    pub(super) fn input(&mut self, input: Input, now: Instant, sinks: &mut Sinks<'_>) {
-        if self.is_live() {
-            self.call.handle(input, now);
-            self.drain(None, sinks);
+    pub(super) fn input(&mut self, input: Input, now: Instant, scratch: &mut Scratch, sinks: &mut Sinks<'_>) {
+        if !self.is_live() {
+            return;
+        }
+        self.tell_lookahead(now);
+        match &mut self.talk {
+            Talk::Conversation(call) => call.handle(input, now),
+            // The caller who hangs up ends an echo too, and so does a server that stops. Nothing else concerns it.
+            Talk::Echo(..) => {
+                let end = match input {
+                    Input::CallerHungUp => EndReason::HangUp(HangUpBy::Caller),
+                    Input::EndRequested => EndReason::Drained,
+                    _ => return,
+                };
+                self.control.pass(MediaOutput::Call(Output::End(end)), &self.id, sinks.counters);
+            }
+        }
+        self.drain(None, now, scratch, sinks);
+    }
+
+    pub(super) fn timeout(&mut self, now: Instant, scratch: &mut Scratch, sinks: &mut Sinks<'_>) {
+        if self.is_live()
+            && let Talk::Conversation(call) = &mut self.talk
+        {
+            call.handle_timeout(now);
+            self.drain(None, now, scratch, sinks);
         }
     }
 
-    pub(super) fn timeout(&mut self, now: Instant, sinks: &mut Sinks<'_>) {
-        if self.is_live() {
-            self.call.handle_timeout(now);
-            self.drain(None, sinks);
+    /// Gives the call all frames that are there.
+    fn hear(&mut self, now: Instant, scratch: &mut Scratch, sinks: &mut Sinks<'_>) {
+        if !self.is_live() {
+            return;
+        }
+        self.tell_lookahead(now);
+        let samples = self.rate().frame_samples();
+        loop {
+            let pcm = &mut scratch.caller[..samples];
+            let received = match &mut self.leg {
+                LegState::Attached(leg) => match leg.poll_frame(pcm, now) {
+                    Some(received) => received,
+                    None => return,
+                },
+                LegState::Awaited | LegState::Lost(_) => return,
+            };
+            match &mut self.talk {
+                Talk::Conversation(call) => {
+                    let frame = match received {
+                        ReceivedFrame::Audio | ReceivedFrame::Concealed => CallerFrame::Audio(pcm),
+                        ReceivedFrame::Silence => CallerFrame::Silence,
+                    };
+                    call.hear(frame, now);
+                    self.drain(Some(samples), now, scratch, sinks);
+                }
+                Talk::Echo(echo, _) => sinks.counters.echo_frames_dropped.add(u64::from(echo.hear(pcm))),
+            }
         }
     }
 
-    /// Passes on what the call wants done. `heard` is the frame that it was given just now.
-    fn drain(&mut self, heard: Option<&[i16]>, sinks: &mut Sinks<'_>) {
-        while let Some(output) = self.call.poll_output() {
+    /// The call must know what was not heard when it stops a reply.
+    fn tell_lookahead(&mut self, now: Instant) {
+        if let (Talk::Conversation(call), LegState::Attached(leg)) = (&mut self.talk, &self.leg) {
+            call.set_lookahead(leg.lookahead_frames(now) * call.settings().rate.frame_samples());
+        }
+    }
+
+    /// The leg is no more. Where it is all that is known of the caller, the caller is gone.
+    fn lose_leg(&mut self, loss: LegLoss, now: Instant, scratch: &mut Scratch, sinks: &mut Sinks<'_>) {
+        let LegState::Attached(leg) = std::mem::replace(&mut self.leg, LegState::Awaited) else { return };
+        let keys = leg.keys();
+        self.leg = LegState::Lost(Box::new(leg.stats()));
+        tracing::debug!(call = %self.id, %loss, "media leg lost");
+        if keys == LegKeys::FromLeg && loss.is_hang_up() {
+            self.input(Input::CallerHungUp, now, scratch, sinks);
+        } else {
+            sinks.counters.legs_lost.add(1);
+            self.control.pass(MediaOutput::LegLost(loss), &self.id, sinks.counters);
+            self.drain(None, now, scratch, sinks);
+        }
+    }
+
+    /// Passes on what the call wants done. The first `heard` samples of the caller's audio are the frame that it was given
+    /// just now.
+    fn drain(&mut self, heard: Option<usize>, now: Instant, scratch: &mut Scratch, sinks: &mut Sinks<'_>) {
+        let Talk::Conversation(call) = &mut self.talk else { return };
+        let mut failed = None;
+        while let Some(output) = call.poll_output() {
             match (output, heard) {
-                (Output::CallerAudio { start_sample }, Some(pcm)) => sinks.batches.push(self.key, start_sample, pcm),
+                (Output::CallerAudio { start_sample }, Some(samples)) => {
+                    sinks.batches.push(self.key, start_sample, &scratch.caller[..samples]);
+                }
                 // The call has asked for audio that is gone: its samples can only be missed, so they count as dropped.
                 (Output::CallerAudio { .. }, None) => sinks.counters.dropped_frames.add(1),
-                (output, _) => self.control.pass(output, &self.id, sinks.counters),
+                (output, _) => {
+                    if let (Output::Event(event), LegState::Attached(AttachedLeg::WebSocket(leg))) =
+                        (&output, &mut self.leg)
+                    {
+                        let done = match event {
+                            CallEvent::ReplyStarted { .. } => {
+                                leg.reply_started(now);
+                                Ok(())
+                            }
+                            CallEvent::ReplyEnded { end: ReplyEnd::BargedIn | ReplyEnd::Dtmf, .. } => {
+                                leg.take_back(now, &mut scratch.desk, sinks.counters)
+                            }
+                            _ => Ok(()),
+                        };
+                        failed = failed.or(done.err());
+                    }
+                    self.control.pass(MediaOutput::Call(output), &self.id, sinks.counters);
+                }
             }
+        }
+        if let Some(loss) = failed {
+            self.lose_leg(loss, now, scratch, sinks);
         }
     }
 }
@@ -205,9 +414,9 @@ impl MediaCall {
 impl Control {
     /// Hands an output to the owner. The thread must not wait and the output must not be lost, so an owner that has no room
     /// loses the call instead: dropping the sender tells it.
-    fn pass(&mut self, output: Output, call: &CallId, counters: &Counters) {
+    fn pass(&mut self, output: MediaOutput, call: &CallId, counters: &Counters) {
         let Self::Held(outputs) = self else { return };
-        match outputs.try_send(MediaOutput::Call(output)) {
+        match outputs.try_send(output) {
             Ok(()) => return,
             Err(TrySendError::Full(output)) => {
                 counters.calls_out_of_control.add(1);
@@ -235,8 +444,8 @@ mod tests {
     fn outputs_arrive_in_order() {
         let (outputs, mut taken) = mpsc::channel(2);
         let (mut control, counters) = (Control::Held(outputs), Counters::default());
-        control.pass(Output::End(EndReason::Drained), &id(), &counters);
-        control.pass(Output::CallerAudio { start_sample: 7 }, &id(), &counters);
+        control.pass(MediaOutput::Call(Output::End(EndReason::Drained)), &id(), &counters);
+        control.pass(MediaOutput::Call(Output::CallerAudio { start_sample: 7 }), &id(), &counters);
         assert_eq!(taken.try_recv(), Ok(MediaOutput::Call(Output::End(EndReason::Drained))));
         assert_eq!(taken.try_recv(), Ok(MediaOutput::Call(Output::CallerAudio { start_sample: 7 })));
         assert_eq!(counters.snapshot().calls_out_of_control, 0);
@@ -247,7 +456,7 @@ mod tests {
         let (outputs, mut taken) = mpsc::channel(1);
         let (mut control, counters) = (Control::Held(outputs), Counters::default());
         for _ in 0..3 {
-            control.pass(Output::End(EndReason::Drained), &id(), &counters);
+            control.pass(MediaOutput::Call(Output::End(EndReason::Drained)), &id(), &counters);
         }
         assert!(matches!(control, Control::Lost));
         assert_eq!(counters.snapshot().calls_out_of_control, 1, "counted once a call");
@@ -260,7 +469,7 @@ mod tests {
         let (outputs, taken) = mpsc::channel(1);
         drop(taken);
         let (mut control, counters) = (Control::Held(outputs), Counters::default());
-        control.pass(Output::End(EndReason::Drained), &id(), &counters);
+        control.pass(MediaOutput::Call(Output::End(EndReason::Drained)), &id(), &counters);
         assert!(matches!(control, Control::Lost));
         assert_eq!(counters.snapshot().calls_out_of_control, 0);
     }

@@ -1,32 +1,41 @@
-//! Media workers: threads that own the calls, between the RTP legs of Asterisk and the state machines.
+//! Media workers: threads that own the calls, between the external-media legs of Asterisk and the state machines.
 //!
-//! Here a packet becomes a frame. Each worker has one thread, one UDP socket and many calls, each known by the address from
-//! which Asterisk sends its audio. Time is cut into slots of 2 ms on an absolute clock ([`SlotTime`]); a call has a frame
-//! every 20 ms, in the slot that was chosen for it so that all calls are spread evenly. In every slot the thread:
+//! Here a packet becomes a frame. Each worker has one thread, one UDP socket, the TCP connections of its calls, and many
+//! calls. Over RTP a call is known by the address from which Asterisk sends its audio. Time is cut into slots of 1 ms on an
+//! absolute clock ([`SlotTime`]). The caller is heard when a packet comes; for the caller a call speaks every 20 ms, in the
+//! slot that was chosen for it so that all calls are spread evenly. In every slot the thread:
 //!
-//! 1. receives all waiting datagrams at once and gives each to the [`ReceiveStream`](crate::media::ReceiveStream) (jitter
-//!    buffer) of the call with that source address; anything from elsewhere is dropped and counted (`worker.rs`, `receive`);
-//! 2. takes the messages from its inbox: new calls, legs, and what engines and ARI have to say ([`Input`](crate::call::Input));
-//! 3. wakes the calls whose timer has run out;
-//! 4. for every call that is due in this slot, takes one frame out of the jitter buffer, gives it to
-//!    [`Call::hear`](crate::call::Call::hear), and turns the frame that [`Call::speak`](crate::call::Call::speak) gives into a packet of the
-//!    [`SendStream`](crate::media::SendStream) (`media_call.rs`, `frame`);
-//! 5. after each of 2, 3 and 4 drains the call's outputs: caller audio into the batch of the slot, the rest to the call's owner;
+//! 1. receives all waiting datagrams at once. Each goes to the receiving side (`media`) of the call with that source address,
+//!    and every frame that is complete with it to [`Call::hear`](crate::call::Call::hear); anything from elsewhere is dropped
+//!    and counted (`worker.rs`, `receive`);
+//! 2. asks which connections have something to read (`readiness.rs`), and does the same with what is in it
+//!    (`leg/audiosocket.rs`, `leg/websocket.rs`);
+//! 3. takes the messages from its inbox: new calls, legs, and what engines and ARI have to say ([`Input`](crate::call::Input));
+//! 4. wakes the calls whose timer has run out;
+//! 5. for every call that is due in this slot, hears what there is to hear although nothing came, and sends the frame that
+//!    [`Call::speak`](crate::call::Call::speak) gives (`media_call.rs`, `tick`);
 //! 6. sends all packets at once;
-//! 7. hands over the batch of caller audio ([`AudioBatch`]).
+//! 7. hands over the caller audio ([`AudioBatch`]).
 //!
-//! The thread never waits for anything but the next slot, takes no lock, and in the steady state allocates nothing for
+//! After each of 1 to 5 it drains the outputs of the call: caller audio into the batch of the slot, the rest to the call's
+//! owner. The thread never waits for anything but the next slot, takes no lock, and in the steady state allocates nothing for
 //! a frame. A call sends from the moment its leg is attached until it is removed, silence when there is nothing to say.
 
 mod batch;
 mod clock;
+mod closing;
+mod echo;
 mod error;
 mod handle;
 mod leg;
 pub mod listen;
 mod media_call;
+mod priority;
+mod quarantine;
+mod readiness;
 mod socket;
 mod stats;
+mod stepped;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -38,6 +47,7 @@ pub use error::{LegRefusal, TransportError};
 pub use handle::{CallHandle, CallKey, Driver, MediaOutput, NewCall, Worker};
 pub use leg::{AudioSocketLeg, Leg, LegKeys, LegLoss, RtpLeg, WebSocketLeg};
 pub use stats::WorkerStats;
+pub use stepped::SteppedWorker;
 
 use batch::BATCHES_PER_WORKER;
 use clock::SlotClock;
@@ -70,12 +80,14 @@ pub struct WorkerSettings {
     pub slot: SlotTime,
     /// Calls, on all workers together, that memory is laid out for. More are carried too.
     pub expected_calls: usize,
+    /// Processors that the threads are tied to, one each and in turn; wherever the system likes if there are none.
+    pub cpus: Vec<usize>,
 }
 
 impl WorkerSettings {
     /// The usual values for the rest.
     pub fn new(listen: IpAddr, ports: RangeInclusive<u16>) -> Self {
-        Self { listen, ports, workers: None, slot: SlotTime::default(), expected_calls: 500 }
+        Self { listen, ports, workers: None, slot: SlotTime::default(), expected_calls: 500, cpus: Vec::new() }
     }
 
     fn worker_count(&self) -> Result<usize, TransportError> {
@@ -116,29 +128,22 @@ impl Workers {
     /// Any of the first group of [`TransportError`]; nothing is left running then.
     pub fn start(settings: WorkerSettings) -> Result<(Self, mpsc::Receiver<AudioBatch>), TransportError> {
         let count = settings.worker_count()?;
+        match priority::forbidden(&settings.cpus) {
+            Ok(Some(cpu)) => return Err(TransportError::Cpu { cpu }),
+            // If the system does not even say what is allowed, tying a thread to a processor will fail and be logged.
+            Ok(None) | Err(_) => {}
+        }
         let (filled, batches) = mpsc::channel(count * BATCHES_PER_WORKER);
         let serials = Arc::new(AtomicU64::new(1));
         let mut this = Self { workers: Vec::with_capacity(count), threads: Mutex::default(), stop: Arc::default() };
         for index in 0..count {
             // Within the range: there are no more workers than ports.
             let port = if settings.system_chooses_ports() { 0 } else { *settings.ports.start() + index as u16 };
-            let socket = socket::bind(settings.listen, port)?;
-            let local =
-                socket.local_addr().map_err(|cause| TransportError::Socket { listen: settings.listen, port, cause })?;
-            let (inbox, messages) = mpsc::channel(INBOX_MESSAGES);
-            let counters = Arc::new(Counters::default());
-            let parts = WorkerParts {
-                socket,
-                local,
-                slot: settings.slot,
-                expected: settings.expected_calls.div_ceil(count),
-                inbox: messages,
-                filled: filled.clone(),
-                counters: Arc::clone(&counters),
-                stop: Arc::clone(&this.stop),
-            };
-            this.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(spawn(index, parts)?);
-            this.workers.push(Worker { local, inbox, counters, serials: Arc::clone(&serials) });
+            let expected = settings.expected_calls.div_ceil(count);
+            let (parts, worker) = worker_parts(&settings, port, expected, &filled, &this.stop, &serials)?;
+            let cpu = settings.cpus.get(index % settings.cpus.len().max(1)).copied();
+            this.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(spawn(index, cpu, parts)?);
+            this.workers.push(worker);
         }
         Ok((this, batches))
     }
@@ -189,7 +194,33 @@ impl Drop for Workers {
     }
 }
 
-fn spawn(index: usize, parts: WorkerParts) -> Result<Thread, TransportError> {
+/// A worker whose thread does not run yet, and what that thread needs.
+fn worker_parts(
+    settings: &WorkerSettings,
+    port: u16,
+    expected: usize,
+    filled: &mpsc::Sender<AudioBatch>,
+    stop: &Arc<AtomicBool>,
+    serials: &Arc<AtomicU64>,
+) -> Result<(WorkerParts, Worker), TransportError> {
+    let socket = socket::bind(settings.listen, port)?;
+    let local = socket.local_addr().map_err(|cause| TransportError::Socket { listen: settings.listen, port, cause })?;
+    let (inbox, messages) = mpsc::channel(INBOX_MESSAGES);
+    let counters = Arc::new(Counters::default());
+    let parts = WorkerParts {
+        socket,
+        local,
+        slot: settings.slot,
+        expected,
+        inbox: messages,
+        filled: filled.clone(),
+        counters: Arc::clone(&counters),
+        stop: Arc::clone(stop),
+    };
+    Ok((parts, Worker { local, inbox, counters, serials: Arc::clone(serials) }))
+}
+
+fn spawn(index: usize, cpu: Option<usize>, parts: WorkerParts) -> Result<Thread, TransportError> {
     let failed = |cause| TransportError::Thread { cause };
     let (running, ended) = oneshot::channel::<()>();
     let (started, clock_started) = std::sync::mpsc::sync_channel(1);
@@ -198,10 +229,15 @@ fn spawn(index: usize, parts: WorkerParts) -> Result<Thread, TransportError> {
         .spawn(move || {
             // Dropped last, even when the thread panics.
             let _running = running;
-            match SlotClock::start(parts.slot) {
-                Ok(clock) => {
+            if let Some(Err(error)) = cpu.map(priority::pin) {
+                tracing::warn!(?cpu, %error, "cannot tie a media thread to its processor");
+            }
+            priority::ask_for_real_time();
+            let slot = parts.slot;
+            match MediaThread::new(parts).and_then(|thread| Ok((thread, SlotClock::start(slot)?))) {
+                Ok((thread, clock)) => {
                     let _ = started.send(Ok(()));
-                    MediaThread::new(parts).run(clock);
+                    thread.run(clock);
                 }
                 Err(errno) => drop(started.send(Err(io::Error::from(errno)))),
             }

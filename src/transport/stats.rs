@@ -52,13 +52,39 @@ counters! {
     packets_unsent,
     /// Datagrams from addresses that belong to no call; dropped.
     stranger_packets,
+    /// Datagrams of calls that have left, from their address or to the next call at it; dropped.
+    late_packets,
+    /// RTCP from the address of a call. Asterisk sends none on such legs; dropped.
+    rtcp_packets,
     /// Datagrams from the address of a call that are not usable RTP; dropped.
     malformed_packets,
     /// Errors of the socket when receiving.
     receive_errors,
-    /// Slots whose caller audio was dropped because the consumer of the batches was behind.
+    /// Frames sent over connections.
+    messages_sent,
+    /// Frames, and answers to pings, that were not sent over a connection since it took nothing, or Asterisk wanted none.
+    frames_unsent,
+    /// Messages that cannot be read, or audio that cannot be decoded; dropped.
+    malformed_messages,
+    /// Messages that say nothing to us, or that a command failed.
+    unexpected_messages,
+    /// Key presses told by a leg whose keys are taken from ARI.
+    keys_passed_over,
+    /// Legs lost before their call was over.
+    legs_lost,
+    /// WebSocket legs: times that what waited at Asterisk was taken back, since a reply was stopped or too much waited.
+    websocket_flushes,
+    /// WebSocket legs: times that Asterisk asked for a pause.
+    websocket_pauses,
+    /// WebSocket legs: frames of silence sent since too little waited at Asterisk.
+    lookahead_refills,
+    /// WebSocket legs: frames not sent since too much waited at Asterisk.
+    lookahead_trims,
+    /// Frames of an echo that were dropped to keep its delay short.
+    echo_frames_dropped,
+    /// Batches of caller audio that were dropped because the consumer of the batches was behind.
     dropped_batches,
-    /// Frames of caller audio in these slots.
+    /// Frames of caller audio in these.
     dropped_frames,
     /// Wake-ups that came one slot or more too late.
     overruns,

@@ -412,14 +412,16 @@ fn each_worker_needs_a_port() {
 }
 
 #[tokio::test]
-async fn a_rate_that_no_leg_has_is_refused() {
+async fn a_leg_at_another_rate_than_its_call_is_refused() {
     let (workers, _batches) = one_worker();
-    let (outputs, _taken) = mpsc::channel(1);
-    let settings = CallSettings { rate: SampleRate::HZ_16000, ..settings() };
-    let new = NewCall { call: CallId::new("test").unwrap(), driver: Driver::Conversation(settings), outputs };
-    let error = workers.assign().add(new).await.unwrap_err();
-    assert!(matches!(error, TransportError::UnsupportedRate { rate: SampleRate::HZ_16000 }), "{error:?}");
-    assert_eq!(workers.assign().stats().calls, 0);
+    let (worker, peer) = (workers.assign(), Peer::new());
+    let call = add(&worker).await;
+    let remote = peer.0.local_addr().unwrap();
+    for (receive, send) in [(Codec::G722, Codec::G722), (Codec::G711(Law::Mu), Codec::G722)] {
+        let error = call.attach(Leg::Rtp(RtpLeg { remote, receive, send })).await.unwrap_err();
+        assert!(matches!(error, TransportError::Leg { reason: LegRefusal::Rate, .. }), "{error:?}");
+    }
+    call.attach(peer.leg(Law::Mu)).await.expect("what was refused takes nothing away");
     workers.stop().await.unwrap();
 }
 

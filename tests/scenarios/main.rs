@@ -8,5 +8,6 @@ mod driver;
 mod endless_reply;
 mod engine_dies_mid_utterance;
 mod engine_silent;
+mod lossy_link;
 mod ordinary_conversation;
 mod stale_and_duplicated_events;

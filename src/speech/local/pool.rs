@@ -75,6 +75,10 @@ impl std::fmt::Debug for Queue {
     }
 }
 
+/// How much the threads stand back (`nice`): behind the media threads, and behind the runtime that carries the audio of other
+/// calls.
+const NICENESS: i32 = 10;
+
 impl InferencePool {
     /// Starts the threads.
     ///
@@ -89,7 +93,11 @@ impl InferencePool {
         };
         for index in 0..threads.get() {
             let queue = Arc::clone(&pool.queue);
-            thread::Builder::new().name(format!("inference-{index}")).spawn(move || queue.work())?;
+            thread::Builder::new().name(format!("inference-{index}")).spawn(move || {
+                // Of this thread alone: Linux counts niceness by thread. To stand back is always allowed.
+                let _ = rustix::process::setpriority_process(None, NICENESS);
+                queue.work();
+            })?;
         }
         Ok(pool)
     }

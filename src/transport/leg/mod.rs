@@ -1,11 +1,27 @@
-//! The external-media leg of a call: what it is attached with, for each of the three transports.
+//! The external-media leg of a call: what it is attached with, and what it is on the worker ([`AttachedLeg`]), for each of
+//! the three transports.
 
-use crate::audio::{Codec, SampleRate};
+mod audiosocket;
+mod connection;
+mod lookahead;
+mod rtp;
+mod websocket;
+
+pub(super) use audiosocket::AudioSocket;
+pub(super) use connection::Connection;
+pub(super) use rtp::{Arrived, RtpStreams};
+pub(super) use websocket::WebSocket;
+
+use super::stats::Counters;
+use crate::audio::{Codec, MAX_FRAME_SAMPLES, SampleRate};
+use crate::media::{MediaStats, ReceivedFrame};
 use crate::wire::media_websocket::Format;
 use crate::wire::websocket::Role;
+use crate::wire::websocket::WebSocketError;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
 
 /// A leg that is ready to be heard and spoken to: what is left when every handshake is done.
 #[derive(Debug)]
@@ -75,10 +91,24 @@ pub enum LegLoss {
     Closed,
     /// The connection broke.
     Broken(io::ErrorKind),
-    /// What came is not what the protocol allows, so what follows cannot be understood either.
-    Unreadable(&'static str),
+    /// What came is no WebSocket, so what follows cannot be understood either.
+    WebSocket(WebSocketError),
+    /// The frames of the channel are not those of the codec that was agreed.
+    FrameSize {
+        /// Bytes of a frame, as Asterisk says.
+        asterisk: u32,
+        /// Bytes of a frame of 20 ms in the codec of the leg.
+        agreed: usize,
+    },
     /// Asterisk has taken nothing for longer than a call can be without sound.
     Stuck,
+}
+
+impl LegLoss {
+    /// Whether this is how a far end hangs up, and not a fault.
+    pub(super) const fn is_hang_up(self) -> bool {
+        matches!(self, Self::Closed | Self::Broken(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe))
+    }
 }
 
 impl fmt::Display for LegLoss {
@@ -86,7 +116,12 @@ impl fmt::Display for LegLoss {
         match self {
             Self::Closed => f.write_str("Asterisk closed the connection"),
             Self::Broken(kind) => write!(f, "the connection broke: {kind}"),
-            Self::Unreadable(what) => write!(f, "what Asterisk sent cannot be understood: {what}"),
+            Self::WebSocket(error) => write!(f, "what Asterisk sent cannot be understood: {error}"),
+            Self::FrameSize { asterisk, agreed } => write!(
+                f,
+                "the frames of the channel have {asterisk} bytes and those of the agreed codec {agreed}: the format of the \
+                 external-media channel is another one"
+            ),
             Self::Stuck => f.write_str("Asterisk takes no audio any more"),
         }
     }
@@ -99,6 +134,122 @@ impl Leg {
             Self::Rtp(leg) => (leg.receive.rate() == leg.send.rate()).then(|| leg.receive.rate()),
             Self::AudioSocket(leg) => Some(leg.codec.rate()),
             Self::WebSocket(leg) => Some(leg.codec.rate()),
+        }
+    }
+}
+
+/// What came over a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Came {
+    /// Audio, which has been taken in: there may be frames.
+    Audio,
+    /// A key was pressed.
+    Key(char),
+    /// Something of no consequence for the call.
+    Nothing,
+}
+
+/// Room to put messages together in; shared by all legs of a worker, since one is driven at a time.
+#[derive(Debug)]
+pub(super) struct Desk {
+    coded: [u8; MAX_FRAME_SAMPLES * 2],
+    message: [u8; MAX_FRAME_SAMPLES * 2 + 64],
+    silence: [i16; MAX_FRAME_SAMPLES],
+    faded: [i16; MAX_FRAME_SAMPLES],
+    text: String,
+}
+
+impl Desk {
+    pub(super) fn new() -> Self {
+        Self {
+            coded: [0; MAX_FRAME_SAMPLES * 2],
+            message: [0; MAX_FRAME_SAMPLES * 2 + 64],
+            silence: [0; MAX_FRAME_SAMPLES],
+            faded: [0; MAX_FRAME_SAMPLES],
+            text: String::with_capacity(256),
+        }
+    }
+}
+
+/// The leg of a call on its worker. Boxed: most calls have the smallest kind.
+#[derive(Debug)]
+pub(super) enum AttachedLeg {
+    Rtp(Box<RtpStreams>),
+    AudioSocket(Box<AudioSocket>),
+    WebSocket(Box<WebSocket>),
+}
+
+impl AttachedLeg {
+    /// The next frame of the caller, if there is one.
+    pub(super) fn poll_frame(&mut self, out: &mut [i16], now: Instant) -> Option<ReceivedFrame> {
+        match self {
+            Self::Rtp(leg) => leg.poll_frame(out, now),
+            Self::AudioSocket(leg) => leg.poll_frame(out, now),
+            Self::WebSocket(leg) => leg.poll_frame(out, now),
+        }
+    }
+
+    /// What has come over the connection, at the beginning of `buffer`.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, LegLoss> {
+        match self.connection_mut() {
+            Some(connection) => connection.read(buffer),
+            None => Ok(0),
+        }
+    }
+
+    /// The next message in `input`, which is cut off its front; `None` when there is none as a whole.
+    pub(super) fn next(
+        &mut self,
+        input: &mut &mut [u8],
+        now: Instant,
+        desk: &mut Desk,
+        counters: &Counters,
+    ) -> Result<Option<Came>, LegLoss> {
+        match self {
+            Self::Rtp(_) => Ok(None),
+            Self::AudioSocket(leg) => Ok(leg.next(input, now, counters)),
+            Self::WebSocket(leg) => leg.next(input, now, desk, counters),
+        }
+    }
+
+    /// Where keys and the caller's end are taken from.
+    pub(super) const fn keys(&self) -> LegKeys {
+        match self {
+            Self::Rtp(_) => LegKeys::FromAri,
+            Self::AudioSocket(leg) => leg.keys,
+            Self::WebSocket(leg) => leg.keys,
+        }
+    }
+
+    /// Samples of what was sent that can still be taken back.
+    pub(super) fn lookahead_frames(&self, now: Instant) -> usize {
+        match self {
+            Self::Rtp(_) | Self::AudioSocket(_) => 0,
+            Self::WebSocket(leg) => leg.waiting(now),
+        }
+    }
+
+    pub(super) fn stats(&self) -> MediaStats {
+        match self {
+            Self::Rtp(leg) => leg.stats(),
+            Self::AudioSocket(leg) => leg.stats(),
+            Self::WebSocket(leg) => leg.stats(),
+        }
+    }
+
+    pub(super) fn connection(&self) -> Option<&Connection> {
+        match self {
+            Self::Rtp(_) => None,
+            Self::AudioSocket(leg) => Some(&leg.connection),
+            Self::WebSocket(leg) => Some(&leg.connection),
+        }
+    }
+
+    pub(super) fn connection_mut(&mut self) -> Option<&mut Connection> {
+        match self {
+            Self::Rtp(_) => None,
+            Self::AudioSocket(leg) => Some(&mut leg.connection),
+            Self::WebSocket(leg) => Some(&mut leg.connection),
         }
     }
 }
