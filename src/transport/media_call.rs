@@ -163,6 +163,15 @@ impl MediaCall {
         self.leg = LegState::Attached(leg);
     }
 
+    /// The statistics of its leg so far; `None` before there is one.
+    pub(super) fn stats(&self) -> Option<MediaStats> {
+        match &self.leg {
+            LegState::Awaited => None,
+            LegState::Lost(stats) => Some(**stats),
+            LegState::Attached(leg) => Some(leg.stats()),
+        }
+    }
+
     /// Ends its media: the statistics of its leg.
     pub(super) fn leave(
         self,
