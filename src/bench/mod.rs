@@ -3,6 +3,7 @@
 
 pub mod asterisk;
 pub mod caller;
+pub mod media;
 pub mod prompts;
 
 /// A number that nobody can guess and nobody had before: SIP tags, RTP sources, ports to try.

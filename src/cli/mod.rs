@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Commands print their results on standard output; logs and errors go to
 //! standard error.
 
+pub mod bench;
 pub mod check;
 pub mod demo;
 pub mod doctor;
@@ -91,6 +92,12 @@ pub enum Command {
     /// List, fetch and verify the local models.
     #[command(after_help = EXIT_CODES)]
     Models(models::ModelsArgs),
+    /// Measure the server under load.
+    #[command(after_help = EXIT_CODES)]
+    Bench(bench::BenchArgs),
+    /// One of the processes that `bench` starts.
+    #[command(hide = true)]
+    BenchPeer(bench::BenchPeerArgs),
 }
 
 /// The option of every command that needs the configuration.
@@ -127,6 +134,8 @@ pub fn run(command: Command) -> Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Engine(args) => engine::run(&args),
         Command::Models(args) => models::run(&args, &mut io::stdout()),
+        Command::Bench(args) => bench::run(&args),
+        Command::BenchPeer(args) => bench::be(&args),
     }
 }
 

@@ -8,6 +8,7 @@ mod codec;
 pub mod failover;
 pub mod flow_dialog;
 pub mod grpc;
+pub mod load;
 pub mod local;
 mod proto;
 pub mod queue;

@@ -55,10 +55,10 @@ pub struct CatalogVoice {
 }
 
 /// The service.
-pub(super) struct Service {
-    pub(super) catalog: Catalog,
+pub(in crate::speech) struct Service {
+    pub(in crate::speech) catalog: Catalog,
     /// The services that are served.
-    pub(super) kinds: Vec<Kind>,
+    pub(in crate::speech) kinds: Vec<Kind>,
 }
 
 #[tonic::async_trait]

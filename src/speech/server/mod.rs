@@ -9,6 +9,7 @@ mod synthesis;
 #[cfg(test)]
 mod tests;
 
+pub(super) use catalog::Service as CatalogService;
 pub use catalog::{Catalog, CatalogModel, CatalogVoice};
 
 use super::proto::catalog_service_server::CatalogServiceServer;
