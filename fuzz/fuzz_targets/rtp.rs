@@ -1,44 +1,55 @@
 //! Any datagram as RTP: its parts lie within it, and what is written from them reads the same. The same bytes as a
-//! stream of datagrams: however odd, each is taken or refused, and the buffer stays within its bounds.
+//! stream of datagrams: however odd, each is taken or refused, and the caller's time never runs away.
 #![no_main]
 
 use arioso::audio::g711::Law;
-use arioso::audio::{FRAME_TIME, SampleRate};
-use arioso::media::ReceiveStream;
+use arioso::audio::{Codec, MAX_FRAME_SAMPLES, SampleRate};
+use arioso::media::{PacketError, RtpReceiver};
 use arioso::wire::rtp::{HEADER_BYTES, RtpHeader, RtpPacket};
 use libfuzzer_sys::fuzz_target;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// A second of audio: far more than any buffer may hold back.
-const MAX_BUFFERED: u32 = SampleRate::HZ_8000.hz();
+const CODECS: [Codec; 4] =
+    [Codec::G711(Law::Mu), Codec::G722, Codec::Linear16(SampleRate::HZ_16000), Codec::Linear16(SampleRate::HZ_48000)];
 
 fuzz_target!(|bytes: &[u8]| {
     check_packet(bytes);
-    check_stream(bytes);
+    if let [first, rest @ ..] = bytes {
+        check_stream(CODECS[usize::from(first % 4)], rest);
+    }
 });
 
-/// Datagrams one after another, each behind a byte with its length and one with the frames that are played after it.
-fn check_stream(mut bytes: &[u8]) {
-    let mut stream = ReceiveStream::new(Law::Mu);
-    let mut frame = [0; SampleRate::HZ_8000.frame_samples()];
-    let mut now = Instant::now();
-    while let [length, frames, rest @ ..] = bytes {
+/// Datagrams one after another, each behind a byte with its length and one with the time that passes before it.
+fn check_stream(codec: Codec, mut bytes: &[u8]) {
+    let mut receiver = RtpReceiver::new(codec).expect("none of these codecs needs what may be missing");
+    let mut frame = [0; MAX_FRAME_SAMPLES];
+    let begin = Instant::now();
+    let (mut now, mut frames, mut datagrams) = (begin, 0, 0);
+    while let [length, millis, rest @ ..] = bytes {
         let (datagram, next) = rest.split_at(rest.len().min((*length).into()));
-        let malformed = stream.stats().malformed;
-        if RtpPacket::parse(datagram).is_err() {
-            assert!(stream.packet(datagram, now).is_err());
-            assert_eq!(stream.stats().malformed, malformed + 1);
-        } else {
-            // Taken, or refused with a reason: both are fine.
-            let _ = stream.packet(datagram, now);
+        now += Duration::from_millis((*millis).into());
+        let before = receiver.stats();
+        let taken = receiver.packet(datagram, now);
+        let after = receiver.stats();
+        match taken {
+            Ok(()) => {}
+            Err(PacketError::Rtcp { .. }) => assert_eq!(after.rtcp, before.rtcp + 1),
+            Err(PacketError::PayloadType { .. }) => {
+                assert_eq!(after.refused_payload_types, before.refused_payload_types + 1);
+            }
+            Err(PacketError::Malformed(_) | PacketError::Payload { .. }) => {
+                assert_eq!(after.malformed, before.malformed + 1);
+            }
         }
-        for _ in 0..frames % 8 {
-            stream.frame(&mut frame);
-            now += FRAME_TIME;
+        datagrams += 1;
+        while receiver.poll_frame(&mut frame, now).is_some() {
+            frames += 1;
         }
-        assert!(stream.stats().buffered_samples <= MAX_BUFFERED, "{:?}", stream.stats());
         bytes = next;
     }
+    // A datagram here carries at most 255 bytes, 32 ms; before it 200 ms of loss or silence can be due at once.
+    let most = (now - begin).as_millis() / 20 + datagrams * (2 + 11) + 1;
+    assert!(frames <= most, "{frames} frames, at most {most}: {:?}", receiver.stats());
 }
 
 fn check_packet(datagram: &[u8]) {

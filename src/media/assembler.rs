@@ -6,9 +6,6 @@ use super::conceal::Concealer;
 use crate::audio::{CodecError, Decoder, SampleRate};
 use std::time::Duration;
 
-/// Room for a payload that is made at once. Longer ones take room when the first of them comes.
-const USUAL_PACKET_TIME: Duration = Duration::from_millis(60);
-
 /// What a received frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReceivedFrame {
@@ -34,8 +31,8 @@ pub(super) struct FrameAssembler {
     /// `filled` samples wait, the first of them for the next frame.
     pcm: Vec<i16>,
     filled: usize,
-    /// `pcm` grows to this at most.
-    capacity: usize,
+    /// The most that may wait besides a frame that is not complete.
+    longest: usize,
     /// In the next frame, as far as it is there.
     next: Parts,
     /// In the piece that was added last. It is all that is in the frames after the next, since nothing but audio is added
@@ -45,15 +42,15 @@ pub(super) struct FrameAssembler {
 }
 
 impl FrameAssembler {
-    /// `longest` is the audio that one payload may hold.
+    /// `longest` is the audio that one payload may hold. There is room for payloads of 20 ms; longer ones take more when the
+    /// first of them comes.
     pub(super) fn new(rate: SampleRate, longest: Duration) -> Self {
         let frame_samples = rate.frame_samples();
-        let room = |time| frame_samples + rate.samples_in(time) as usize;
         Self {
             frame_samples,
-            pcm: vec![0; room(USUAL_PACKET_TIME.min(longest))],
+            pcm: vec![0; 2 * frame_samples],
             filled: 0,
-            capacity: room(longest),
+            longest: rate.samples_in(longest) as usize,
             next: Parts::default(),
             last: Parts::default(),
             concealer: Concealer::new(rate),
@@ -73,9 +70,11 @@ impl FrameAssembler {
     /// Adds a payload; returns how many samples it held. After an error nothing is added.
     pub(super) fn decode(&mut self, decoder: &mut Decoder, payload: &[u8]) -> Result<usize, CodecError> {
         let samples = match decoder.decode(payload, &mut self.pcm[self.filled..]) {
-            Err(CodecError::PayloadTooLong { samples, .. }) if self.filled + samples <= self.capacity => {
-                // Once in the life of a stream, if at all.
-                self.pcm.resize(self.capacity, 0);
+            Err(CodecError::PayloadTooLong { samples, .. })
+                if self.filled + samples <= self.frame_samples + self.longest =>
+            {
+                // With the first payload of this length. Once a frame is complete, whoever takes it was not asked in between.
+                self.pcm.resize(self.filled.max(self.frame_samples) + samples, 0);
                 decoder.decode(payload, &mut self.pcm[self.filled..])?
             }
             decoded => decoded?,

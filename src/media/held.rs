@@ -25,9 +25,10 @@ pub(super) struct Stamp {
 /// Ordered by ordinal. Memory is taken once.
 #[derive(Debug)]
 pub(super) struct HeldPackets {
-    packets: Vec<(Stamp, usize)>,
-    /// The payloads, in the same order, one behind the other.
+    packets: Vec<Stamp>,
+    /// The payloads, in the same order, one behind the other, and the length of each.
     payloads: Vec<u8>,
+    lengths: Vec<u16>,
     /// The longest payload that came.
     longest: usize,
 }
@@ -40,6 +41,7 @@ impl HeldPackets {
         Self {
             packets: Vec::with_capacity(MAX_PACKETS),
             payloads: Vec::with_capacity(frame_bytes * frames as usize),
+            lengths: Vec::with_capacity(MAX_PACKETS),
             longest: 0,
         }
     }
@@ -52,12 +54,14 @@ impl HeldPackets {
     pub(super) fn insert(&mut self, stamp: Stamp, payload: &[u8]) -> bool {
         self.longest = self.longest.max(payload.len());
         let room = self.payloads.capacity() - self.payloads.len();
+        let Ok(bytes) = u16::try_from(payload.len()) else { return false };
         if self.packets.len() == MAX_PACKETS || payload.len() > room {
             return false;
         }
-        let place = self.packets.partition_point(|(held, _)| held.ordinal < stamp.ordinal);
-        let offset = self.packets[..place].iter().map(|(_, bytes)| bytes).sum::<usize>();
-        self.packets.insert(place, (stamp, payload.len()));
+        let place = self.packets.partition_point(|held| held.ordinal < stamp.ordinal);
+        let offset = self.lengths[..place].iter().map(|bytes| usize::from(*bytes)).sum::<usize>();
+        self.packets.insert(place, stamp);
+        self.lengths.insert(place, bytes);
         self.payloads.extend_from_slice(payload);
         self.payloads[offset..].rotate_right(payload.len());
         true
@@ -70,26 +74,30 @@ impl HeldPackets {
 
     /// The packet with the lowest ordinal.
     pub(super) fn first(&self) -> Option<(Stamp, &[u8])> {
-        self.packets.first().map(|(stamp, bytes)| (*stamp, &self.payloads[..*bytes]))
+        let (stamp, bytes) = (self.packets.first()?, self.lengths.first()?);
+        Some((*stamp, &self.payloads[..usize::from(*bytes)]))
     }
 
     /// Drops the packet with the lowest ordinal.
     pub(super) fn drop_first(&mut self) {
         if !self.packets.is_empty() {
-            let (_, bytes) = self.packets.remove(0);
-            self.payloads.drain(..bytes);
+            self.packets.remove(0);
+            let bytes = self.lengths.remove(0);
+            self.payloads.drain(..usize::from(bytes));
         }
     }
 
     /// When the first of the packets that are here arrived: when it was seen that something lacks before them.
     pub(super) fn earliest_arrival(&self) -> Option<Instant> {
-        self.packets.iter().map(|(stamp, _)| stamp.arrival).min()
+        self.packets.iter().map(|stamp| stamp.arrival).min()
     }
 
     /// Bytes on the heap.
     #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
-        self.packets.capacity() * size_of::<(Stamp, usize)>() + self.payloads.capacity()
+        self.packets.capacity() * size_of::<Stamp>()
+            + self.lengths.capacity() * size_of::<u16>()
+            + self.payloads.capacity()
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// The most audio that may wait for being taken.
 pub const MAX_WAITING: Duration = Duration::from_secs(1);
 
-/// The stream that we receive on a leg over TCP. Takes its memory when it is made; more only for payloads of over 60 ms.
+/// The stream that we receive on a leg over TCP. Takes its memory when it is made; more only for payloads of over 20 ms.
 #[derive(Debug)]
 pub struct OrderedReceiver {
     codec: Codec,

@@ -1,5 +1,7 @@
 //! Whole workers on loopback sockets.
 
+mod legs;
+
 use super::*;
 use crate::audio::g711::Law;
 use crate::audio::{Codec, SampleRate};

