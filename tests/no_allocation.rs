@@ -122,14 +122,16 @@ struct Rig {
     ticks: u32,
     frames: usize,
     bytes: usize,
+    /// Bytes of memory that the worker has taken for its calls.
+    memory: i64,
 }
 
 impl Rig {
     fn new(calls: usize, kinds: std::ops::Range<usize>) -> Self {
         let settings = WorkerSettings { expected_calls: calls, ..WorkerSettings::new(LOOPBACK, 0..=0) };
         let (stepped, worker, batches) = SteppedWorker::new(&settings).unwrap();
-        let mut rig =
-            Self { now: Instant::now(), stepped, worker, batches, calls: Vec::new(), ticks: 0, frames: 0, bytes: 0 };
+        let (now, calls_of) = (Instant::now(), Vec::new());
+        let mut rig = Self { now, stepped, worker, batches, calls: calls_of, ticks: 0, frames: 0, bytes: 0, memory: 0 };
         for n in 0..calls {
             let (outputs, taken) = mpsc::channel(1024);
             let driver = Driver::Conversation(settings_of_call());
@@ -160,7 +162,7 @@ impl Rig {
             });
             match step {
                 Some(done) => return done,
-                None => self.stepped.slot(self.now),
+                None => self.memory += allocation_counter::measure(|| self.stepped.slot(self.now)).bytes_current,
             }
         }
     }
@@ -230,6 +232,16 @@ fn fifty_calls_over_audiosocket_allocate_nothing() {
 #[test]
 fn fifty_calls_over_websocket_allocate_nothing() {
     nothing_is_allocated(2..3);
+}
+
+#[test]
+fn a_call_takes_so_much_memory_on_its_worker_and_no_more() {
+    // RTP, AudioSocket, WebSocket; all at 8 kHz with 16-bit or G.711 samples.
+    for (kind, most) in [(0, 16 * 1024), (1, 16 * 1024), (2, 18 * 1024)] {
+        let bytes = Rig::new(50, kind..kind + 1).memory / 50;
+        println!("transport {kind}: {bytes} bytes a call");
+        assert!(bytes <= most && bytes > 1024, "transport {kind}: {bytes} bytes a call");
+    }
 }
 
 #[test]

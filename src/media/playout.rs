@@ -5,7 +5,8 @@ use crate::audio::SampleRate;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Reply audio that waits to be played. Holds the buffers of the engine as they came; a frame is copied out of them.
+/// Reply audio that waits to be played. Holds the buffers of the engine as they came; a frame is copied out of them. Takes
+/// almost no memory while nothing waits.
 #[derive(Debug)]
 pub struct Playout {
     chunks: VecDeque<Vec<i16>>,
@@ -14,30 +15,47 @@ pub struct Playout {
     queued: usize,
     capacity: usize,
     played: i64,
-    /// What is left of a reply that was stopped: less than one frame, fading to silence.
+    pace: Pace,
+    /// The last frame was audio of the current reply to its end, so stopping now would be heard as a click.
+    sounding: bool,
+    /// What is still heard of a reply that was stopped or paused: less than one frame, fading to silence.
     tail: Vec<i16>,
     frame_samples: usize,
     /// See [`Self::set_lookahead`].
     lookahead: i64,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    Playing,
+    Paused,
+    /// The next frame goes on after a pause, and fades in.
+    Resuming,
+}
+
+/// Chunks for which there is room at all times. More takes memory until the reply ends.
+const USUAL_CHUNKS: usize = 16;
+
 impl Playout {
     /// An empty queue which holds at most `capacity` of audio.
     pub fn new(rate: SampleRate, capacity: Duration) -> Self {
         Self {
-            chunks: VecDeque::with_capacity(64),
+            chunks: VecDeque::new(),
             head: 0,
             queued: 0,
             capacity: rate.samples_in(capacity) as usize,
             played: 0,
-            tail: Vec::with_capacity(rate.frame_samples()),
+            pace: Pace::Playing,
+            sounding: false,
+            tail: Vec::new(),
             frame_samples: rate.frame_samples(),
             lookahead: 0,
         }
     }
 
     /// So many of the samples that were taken last wait at the far end, and will be taken back when the reply is stopped: then
-    /// the first frame of them fades out and the rest is not heard. 0 where what is taken is heard.
+    /// the first frame of them fades out and the rest is not heard. 0 where what is taken is heard. A pause takes nothing
+    /// back: it is heard when what waits has been played.
     pub fn set_lookahead(&mut self, samples: usize) {
         self.lookahead = samples as i64;
     }
@@ -54,56 +72,95 @@ impl Playout {
         dropped
     }
 
-    /// Writes what is left of a stopped reply into `out`, and silence; what waits goes on waiting.
+    /// Writes what still fades of a reply into `out`, and silence; what waits goes on waiting.
     pub fn hold(&mut self, out: &mut [i16]) {
         let faded = self.tail.len().min(out.len());
         out[..faded].copy_from_slice(&self.tail[..faded]);
         out[faded..].fill(0);
         self.tail.clear();
+        self.sounding = false;
     }
 
     /// Writes the next frame into `out`, silence where there is nothing to play. Returns the number of samples that are
     /// audio of the current reply (not of one that fades out).
     pub fn frame(&mut self, out: &mut [i16]) -> usize {
-        if !self.tail.is_empty() {
+        if !self.tail.is_empty() || self.pace == Pace::Paused {
             // The frame that fades out belongs to the stopped reply alone; a new one begins with the next frame.
             self.hold(out);
             return 0;
         }
         let taken = self.take(out);
         out[taken..].fill(0);
+        if self.pace == Pace::Resuming && taken > 0 {
+            let fade = self.pause_fade().min(taken);
+            fade_in(&mut out[..fade]);
+            self.pace = Pace::Playing;
+        }
+        self.sounding = taken == out.len();
         self.played += taken as i64;
         taken
+    }
+
+    /// Stops playing for now. What is heard fades out over 5 ms; these do not count as played, so that
+    /// [`Self::resume`] goes on at the very sample at which it was paused.
+    pub fn pause(&mut self) {
+        if self.pace == Pace::Playing && self.sounding {
+            let mut tail = std::mem::take(&mut self.tail);
+            tail.resize(self.pause_fade().min(self.queued), 0);
+            self.peek(&mut tail);
+            fade_out(&mut tail);
+            self.tail = tail;
+        }
+        self.pace = Pace::Paused;
+    }
+
+    /// Goes on after [`Self::pause`], fading in over 5 ms. Where the pause was never heard, nothing is heard of it.
+    pub fn resume(&mut self) {
+        if self.pace == Pace::Paused {
+            self.pace = if self.sounding { Pace::Playing } else { Pace::Resuming };
+            if self.sounding {
+                self.tail.clear();
+            }
+        }
+    }
+
+    /// Whether it is paused.
+    pub fn is_paused(&self) -> bool {
+        self.pace == Pace::Paused
     }
 
     /// Ends the reply: the next frame fades to silence and nothing of it follows. Returns the samples of the reply that
     /// will then have been played.
     pub fn stop(&mut self) -> i64 {
         if self.lookahead > 0 {
-            // What fades out is a frame that was taken already.
-            let unheard = self.lookahead - self.frame_samples as i64;
-            self.played = (self.played - unheard.max(0)).max(0);
+            if self.pace == Pace::Playing {
+                // What fades out is a frame that was taken already.
+                let unheard = self.lookahead - self.frame_samples as i64;
+                self.played = (self.played - unheard.max(0)).max(0);
+            }
             return self.discard();
         }
-        let mut tail = std::mem::take(&mut self.tail);
-        if tail.is_empty() {
+        if self.pace == Pace::Playing && self.sounding {
+            let mut tail = std::mem::take(&mut self.tail);
             tail.resize(self.frame_samples, 0);
             let taken = self.take(&mut tail);
             tail.truncate(taken);
             self.played += taken as i64;
-            for (left, sample) in (0..taken).rev().zip(&mut tail) {
-                *sample = (i64::from(*sample) * left as i64 / taken as i64) as i16;
-            }
+            fade_out(&mut tail);
+            self.tail = tail;
         }
-        self.tail = tail;
         self.discard()
     }
 
-    /// Drops what waits, without a fade. Returns the samples of the reply that were played; the count starts again.
+    /// Drops what waits, without a fade. Returns the samples of the reply that were played; the count starts again, and
+    /// nothing is paused.
     pub fn discard(&mut self) -> i64 {
         self.chunks.clear();
+        self.chunks.shrink_to(USUAL_CHUNKS);
         self.head = 0;
         self.queued = 0;
+        self.pace = Pace::Playing;
+        self.sounding = false;
         std::mem::take(&mut self.played)
     }
 
@@ -143,6 +200,19 @@ impl Playout {
         filled
     }
 
+    /// Copies what will be played next, which must be as much as `out` holds.
+    fn peek(&self, out: &mut [i16]) {
+        let chunks = self.chunks.iter().flatten().skip(self.head);
+        for (sample, next) in out.iter_mut().zip(chunks) {
+            *sample = *next;
+        }
+    }
+
+    /// Samples over which a pause fades: 5 ms.
+    fn pause_fade(&self) -> usize {
+        self.frame_samples / 4
+    }
+
     /// Samples of the current reply that were played.
     pub fn played(&self) -> i64 {
         self.played
@@ -156,6 +226,20 @@ impl Playout {
     /// Samples that wait to be played.
     pub fn queued(&self) -> usize {
         self.queued
+    }
+}
+
+fn fade_out(pcm: &mut [i16]) {
+    let length = pcm.len();
+    for (left, sample) in (0..length).rev().zip(pcm) {
+        *sample = (i64::from(*sample) * left as i64 / length as i64) as i16;
+    }
+}
+
+fn fade_in(pcm: &mut [i16]) {
+    let length = pcm.len();
+    for (passed, sample) in pcm.iter_mut().enumerate() {
+        *sample = (i64::from(*sample) * (passed as i64 + 1) / (length as i64 + 1)) as i16;
     }
 }
 
@@ -199,14 +283,73 @@ mod tests {
     #[test]
     fn stopping_twice_does_not_lengthen_the_fade() {
         let mut playout = playout();
-        playout.push(vec![10_000; 1600]);
-        playout.stop();
-        playout.push(vec![10_000; 1600]);
-        playout.stop();
         let mut frame = [0; 160];
+        playout.push(vec![10_000; 1600]);
         playout.frame(&mut frame);
+        playout.stop();
+        playout.push(vec![10_000; 1600]);
+        playout.stop();
+        playout.frame(&mut frame);
+        assert!(frame[0] > 9_000);
         playout.frame(&mut frame);
         assert_eq!(frame, [0; 160]);
+    }
+
+    #[test]
+    fn of_a_reply_that_has_not_begun_nothing_is_heard_when_it_is_stopped_or_paused() {
+        let mut playout = playout();
+        let mut frame = [7; 160];
+        playout.push(vec![10_000; 1600]);
+        playout.pause();
+        assert_eq!((playout.frame(&mut frame), frame), (0, [0; 160]));
+        assert_eq!(playout.stop(), 0);
+        assert_eq!((playout.frame(&mut frame), frame), (0, [0; 160]));
+    }
+
+    #[test]
+    fn active_call_does_nothing_on_pause_here_it_fades_out_is_silent_and_goes_on_at_the_same_sample() {
+        let mut playout = playout();
+        let mut frame = [0; 160];
+        playout.push((0..800).map(|n| 10_000 + n).collect());
+        playout.frame(&mut frame);
+        playout.pause();
+        assert_eq!(playout.frame(&mut frame), 0);
+        assert!(frame[0] > 9_500 && frame[..40].is_sorted_by(|a, b| a > b) && frame[40..] == [0; 120], "{frame:?}");
+        for _ in 0..5 {
+            assert_eq!((playout.frame(&mut frame), frame), (0, [0; 160]));
+        }
+        playout.push(vec![1; 10]);
+        assert_eq!((playout.played(), playout.queued(), playout.is_paused()), (160, 650, true));
+        playout.resume();
+        assert_eq!(playout.frame(&mut frame), 160);
+        assert!(frame[..40].is_sorted_by(|a, b| a < b), "{frame:?}");
+        assert_eq!(frame[40..], (200..320).map(|n| 10_000 + n).collect::<Vec<i16>>()[..]);
+    }
+
+    #[test]
+    fn a_paused_reply_that_is_stopped_is_gone_and_the_next_one_plays() {
+        let mut playout = playout();
+        let mut frame = [0; 160];
+        playout.push(vec![10_000; 1600]);
+        playout.frame(&mut frame);
+        playout.pause();
+        playout.frame(&mut frame);
+        assert_eq!(playout.stop(), 160);
+        playout.push(vec![500; 160]);
+        assert_eq!((playout.frame(&mut frame), frame), (160, [500; 160]));
+    }
+
+    #[test]
+    fn an_idle_queue_takes_little_memory_even_after_a_long_reply() {
+        let mut playout = Playout::new(SampleRate::HZ_8000, Duration::from_secs(60));
+        for _ in 0..3_000 {
+            playout.push(vec![1; 160]);
+        }
+        playout.frame(&mut [0; 160]);
+        playout.stop();
+        let bytes =
+            size_of::<Playout>() + playout.chunks.capacity() * size_of::<Vec<i16>>() + 2 * playout.tail.capacity();
+        assert!(bytes <= 1_024, "{bytes} bytes");
     }
 
     #[test]
@@ -268,6 +411,52 @@ mod tests {
             }
             prop_assert_eq!(playout.played(), accepted.len() as i64);
             prop_assert_eq!(heard, accepted);
+        }
+
+        /// Whatever is pushed, played, paused and resumed in whatever order: each sample is played once, at its place, but for
+        /// the 5 ms that fade out at a pause, which are heard again when it goes on.
+        #[test]
+        fn no_sample_is_lost_or_doubled_by_pauses(operations in prop::collection::vec(0usize..7, 0..100)) {
+            let mut playout = Playout::new(SampleRate::HZ_8000, Duration::from_secs(10));
+            let (mut pushed, mut heard) = (0i16, 0);
+            let mut frame = [0; 160];
+            let (mut paused, mut resumed) = (false, false);
+            for operation in operations.into_iter().chain([3, 0, 0].into_iter().cycle().take(600)) {
+                match operation {
+                    1 => {
+                        // Some of them no whole frame.
+                        let chunk: Vec<i16> = (0..277).map(|n| pushed + n + 1).collect();
+                        pushed += 277;
+                        prop_assert_eq!(playout.push(chunk), 0);
+                    }
+                    2 => {
+                        playout.pause();
+                        paused = true;
+                    }
+                    3 => {
+                        playout.resume();
+                        resumed |= paused;
+                        paused = false;
+                    }
+                    _ => {
+                        let before = playout.played();
+                        let taken = playout.frame(&mut frame);
+                        prop_assert_eq!(playout.played(), before + taken as i64);
+                        prop_assert!(!paused || taken == 0);
+                        for (n, sample) in frame[..taken].iter().enumerate() {
+                            heard += 1;
+                            let faded = resumed && n < 40 && (0..heard).contains(sample);
+                            prop_assert!(*sample == heard || faded, "{sample} in place of {heard}");
+                        }
+                        resumed &= taken == 0;
+                        // What fades out is at most 5 ms of what is to come.
+                        let silent_from = if taken == 0 { 40 } else { taken };
+                        prop_assert!(frame[silent_from..].iter().all(|sample| *sample == 0));
+                    }
+                }
+            }
+            prop_assert_eq!((playout.played(), playout.queued()), (i64::from(pushed), 0));
+            prop_assert_eq!(heard, pushed);
         }
     }
 }

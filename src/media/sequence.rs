@@ -8,6 +8,10 @@ use std::time::{Duration, Instant};
 const MAX_DROPOUT: i64 = 3_000;
 /// A packet that lies so far back is a new beginning, not reordering. As many as there are bits in `SequenceTracker::seen`.
 const MAX_MISORDER: i64 = 128;
+/// So many packets cannot be sent in less time than at 10 ms each; a second is allowed for a link that held them up.
+const fn least_time(packets: i64) -> Duration {
+    Duration::from_millis((packets as u64 * 10).saturating_sub(1_000))
+}
 /// No packet lasts more ticks of its clock: 120 ms at 48 kHz.
 const MAX_PACKET_TICKS: u32 = 5_760;
 /// So long after the sender changed its SSRC, packets of the old one are stragglers and not a change back.
@@ -57,16 +61,17 @@ struct Stream {
     highest: i64,
     /// Bit *n*: packet `highest - n` was here.
     seen: u128,
-    /// Timestamp of packet `highest`.
+    /// Timestamp of packet `highest`, and when it came.
     timestamp: u32,
+    arrival: Instant,
     received: u64,
 }
 
 impl Stream {
-    fn new(ssrc: u32, sequence: u16, timestamp: u32) -> Self {
+    fn new(ssrc: u32, sequence: u16, timestamp: u32, arrival: Instant) -> Self {
         // Far enough from 0 that reordering before the first packet stays positive, which only makes logs nicer.
         let first = i64::from(sequence) + (1 << 16);
-        Self { ssrc, lowest: first, highest: first, seen: 1, timestamp, received: 1 }
+        Self { ssrc, lowest: first, highest: first, seen: 1, timestamp, arrival, received: 1 }
     }
 
     fn lost(&self) -> u64 {
@@ -82,7 +87,7 @@ impl SequenceTracker {
 
     pub(super) fn note(&mut self, ssrc: u32, sequence: u16, timestamp: u32, arrival: Instant) -> Arrival {
         let Some(stream) = &mut self.stream else {
-            self.stream = Some(Stream::new(ssrc, sequence, timestamp));
+            self.stream = Some(Stream::new(ssrc, sequence, timestamp, arrival));
             return Arrival::First;
         };
         if stream.ssrc != ssrc {
@@ -94,20 +99,22 @@ impl SequenceTracker {
                 return Arrival::Stray;
             }
             self.retired = Some((stream.ssrc, arrival));
-            return self.begin_again(ssrc, sequence, timestamp);
+            return self.begin_again(ssrc, sequence, timestamp, arrival);
         }
 
         let extended = extend_sequence(stream.highest, sequence);
         let ahead = extended - stream.highest;
-        // An older packet has an older timestamp. Asterisk takes both numbers over from the caller's side, which may begin
-        // again with numbers that were there before: those are no doubles.
-        let contradicts = ahead <= 0 && {
+        // Asterisk takes the numbers over from the caller's side, which may begin again with any. Older packets with newer
+        // timestamps are no doubles, and more packets than can have been sent meanwhile are not lost.
+        let contradicts = if ahead <= 0 {
             let older_by = stream.timestamp.wrapping_sub(timestamp);
             u64::from(older_by) > ahead.unsigned_abs() * u64::from(MAX_PACKET_TICKS)
+        } else {
+            arrival.saturating_duration_since(stream.arrival) < least_time(ahead)
         };
         if ahead >= MAX_DROPOUT || ahead <= -MAX_MISORDER || contradicts {
             if self.suspect == Some(sequence) {
-                return self.begin_again(ssrc, sequence, timestamp);
+                return self.begin_again(ssrc, sequence, timestamp, arrival);
             }
             self.suspect = Some(sequence.wrapping_add(1));
             self.counts.stray += 1;
@@ -119,6 +126,7 @@ impl SequenceTracker {
             stream.seen = stream.seen.checked_shl(ahead as u32).unwrap_or(0) | 1;
             stream.highest = extended;
             stream.timestamp = timestamp;
+            stream.arrival = arrival;
             stream.received += 1;
             return Arrival::Next { missing: (ahead - 1) as u32 };
         }
@@ -134,10 +142,10 @@ impl SequenceTracker {
         Arrival::Reordered { behind: ahead.unsigned_abs() as u32 }
     }
 
-    fn begin_again(&mut self, ssrc: u32, sequence: u16, timestamp: u32) -> Arrival {
+    fn begin_again(&mut self, ssrc: u32, sequence: u16, timestamp: u32, arrival: Instant) -> Arrival {
         let counts = self.counts();
         self.counts = SequenceCounts { restarts: counts.restarts + 1, ..counts };
-        self.stream = Some(Stream::new(ssrc, sequence, timestamp));
+        self.stream = Some(Stream::new(ssrc, sequence, timestamp, arrival));
         self.suspect = None;
         Arrival::First
     }
@@ -228,5 +236,17 @@ mod tests {
         assert_eq!(tracker.note(1, 141, 500_160, now), Arrival::First);
         assert_eq!(tracker.note(1, 142, 500_320, now), Arrival::Next { missing: 0 });
         assert_eq!(tracker.counts().duplicated, 0);
+    }
+
+    #[test]
+    fn more_packets_than_can_have_been_sent_are_not_lost() {
+        let (mut tracker, now) = (SequenceTracker::default(), base());
+        tracker.note(1, 0, 0, now);
+        assert_eq!(tracker.note(1, 1_000, 160_000, now + Duration::from_secs(1)), Arrival::Stray);
+        assert_eq!(tracker.note(1, 1_001, 160_160, now + Duration::from_secs(1)), Arrival::First);
+        assert_eq!(tracker.counts().lost, 0);
+        let outage = now + Duration::from_secs(21);
+        assert_eq!(tracker.note(1, 2_002, 320_320, outage), Arrival::Next { missing: 1_000 });
+        assert_eq!(tracker.counts().lost, 1_000);
     }
 }

@@ -91,7 +91,8 @@ impl Timeline {
         let Some(last) = self.last.filter(|last| !stamp.begins && last.clock == clock) else {
             return Placement::default();
         };
-        let ahead = (stamp.timestamp - last.end) * i64::from(self.rate.hz()) / i64::from(clock);
+        // Packets without audio may have driven the timestamps anywhere.
+        let ahead = (stamp.timestamp - last.end).saturating_mul(self.rate.hz().into()) / i64::from(clock);
         let passed = stamp.arrival.saturating_duration_since(last.arrival);
         let plausible = self.rate.samples_in(passed + MAX_DELAY_CHANGE);
         let lost = missing * self.packet_samples;
@@ -127,7 +128,8 @@ impl Timeline {
 /// A timestamp in microseconds.
 pub(super) fn microseconds(stamp: &Stamp) -> i64 {
     let clock = stamp.codec.map_or(8_000, payload::clock);
-    (i128::from(stamp.timestamp) * 1_000_000 / i128::from(clock)) as i64
+    // It may wrap, once in years: only differences count.
+    stamp.timestamp.wrapping_mul(1_000_000) / i64::from(clock)
 }
 
 #[cfg(test)]

@@ -217,8 +217,24 @@ mod tests {
             queue.push(BOB, slot * 160, &[0; 160]);
             queue.hand_over().unwrap();
             let batch = batches.try_recv().unwrap();
-            assert_eq!((batch.frames.entries.capacity(), batch.frames.samples.capacity()), (2, 320));
+            let most = 2 + UNEVEN;
+            assert_eq!((batch.frames.entries.capacity(), batch.frames.samples.capacity()), (most, most * 160));
         }
+    }
+
+    #[test]
+    fn more_than_fits_in_a_batch_goes_into_the_next_and_nothing_grows() {
+        let (mut queue, mut batches) = queue(BATCHES_PER_WORKER);
+        let most = 2 + UNEVEN;
+        for n in 0..3 * most as i64 + 1 {
+            queue.push(ALICE, n, &[7; 160]);
+        }
+        queue.hand_over().unwrap();
+        let taken: Vec<_> = std::iter::from_fn(|| batches.try_recv().ok()).collect();
+        assert_eq!(taken.iter().map(AudioBatch::len).collect::<Vec<_>>(), [most, most, most, 1]);
+        let positions: Vec<_> = taken.iter().flat_map(AudioBatch::frames).map(|(_, start, _)| start).collect();
+        assert!(positions.is_sorted() && positions.len() == 3 * most + 1);
+        assert!(taken.iter().all(|batch| batch.frames.samples.capacity() == most * 160));
     }
 
     #[test]

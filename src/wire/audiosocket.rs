@@ -262,7 +262,9 @@ impl Reader {
     fn fill(&mut self, length: usize, input: &mut &[u8]) -> bool {
         let missing = length.saturating_sub(self.pending.len());
         let (taken, rest) = input.split_at(missing.min(input.len()));
-        self.pending.reserve_exact(missing);
+        if !taken.is_empty() {
+            self.pending.reserve_exact(missing);
+        }
         self.pending.extend_from_slice(taken);
         *input = rest;
         taken.len() == missing

@@ -276,13 +276,17 @@ enum HeaderStep {
 impl Header {
     /// Reads as much as is there; what is wrong is said as soon as it can be seen.
     fn read(bytes: &[u8], role: Role) -> Result<HeaderStep, WebSocketError> {
-        let &[first_byte, second_byte, ref rest @ ..] = bytes else { return Ok(HeaderStep::Needs(2)) };
+        let &[first_byte, ref rest @ ..] = bytes else { return Ok(HeaderStep::Needs(2)) };
         if first_byte & RESERVED != 0 {
             return Err(WebSocketError::ReservedBits { first_byte });
         }
         let bits = first_byte & 0x0F;
         let opcode = Opcode::from_bits(bits).ok_or(WebSocketError::Opcode { opcode: bits })?;
         let fin = first_byte & FIN != 0;
+        if opcode.is_control() && !fin {
+            return Err(WebSocketError::FragmentedControl);
+        }
+        let &[second_byte, ref rest @ ..] = rest else { return Ok(HeaderStep::Needs(2)) };
         let masked = second_byte & MASKED != 0;
         match role {
             Role::Client if masked => return Err(WebSocketError::Masked),
@@ -290,13 +294,8 @@ impl Header {
             _ => {}
         }
         let short = second_byte & 0x7F;
-        if opcode.is_control() {
-            if !fin {
-                return Err(WebSocketError::FragmentedControl);
-            }
-            if usize::from(short) > MAX_CONTROL_BYTES {
-                return Err(WebSocketError::ControlTooLong);
-            }
+        if opcode.is_control() && usize::from(short) > MAX_CONTROL_BYTES {
+            return Err(WebSocketError::ControlTooLong);
         }
         let length_bytes = match short {
             126 => 2,

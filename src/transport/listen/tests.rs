@@ -6,14 +6,16 @@ mod websocket;
 
 use super::expected::{Arrival, Register, Registration};
 use super::*;
-use crate::audio::Codec;
-use crate::transport::{Leg, LegKeys};
+use crate::audio::{Codec, SampleRate};
+use crate::call::CallId;
+use crate::transport::{AudioBatch, CallHandle, Driver, Leg, LegKeys, NewCall, WorkerSettings, Workers};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -29,12 +31,26 @@ async fn arrival(arrived: oneshot::Receiver<Arrival>) -> Arrival {
     timeout(GENEROUS, arrived).await.expect("in time").expect("still expected")
 }
 
-/// Whatever the peer sends until it ends the connection, properly or not.
-async fn rest_of(stream: &mut TcpStream) -> Vec<u8> {
+/// One worker on a port of the system's choice.
+fn one_worker() -> (Workers, mpsc::Receiver<AudioBatch>) {
+    let settings = WorkerSettings::new(ANY_PORT.ip(), 0..=0);
+    Workers::start(WorkerSettings { workers: NonZeroUsize::new(1), ..settings }).unwrap()
+}
+
+/// A call at 8 kHz that waits for its leg.
+async fn echo(workers: &Workers) -> CallHandle {
+    let (outputs, mut taken) = mpsc::channel(64);
+    tokio::spawn(async move { while taken.recv().await.is_some() {} });
+    let call = CallId::new("test").unwrap();
+    workers.assign().add(NewCall { call, driver: Driver::Echo(SampleRate::HZ_8000), outputs }).await.unwrap()
+}
+
+/// Waits until the peer has ended the connection, properly or not, without a word.
+async fn assert_closed(stream: &mut TcpStream) {
     let mut read = Vec::new();
     // A connection with unread data is reset and not ended.
     let _ = timeout(GENEROUS, stream.read_to_end(&mut read)).await.expect("the connection is closed");
-    read
+    assert!(read.is_empty(), "{read:02x?}");
 }
 
 async fn until(condition: impl Fn() -> bool) {

@@ -318,7 +318,8 @@ enum Got {
 impl Channel {
     fn new(codec: Codec, keys: LegKeys) -> (Self, Leg) {
         let (far, stream) = streams();
-        let leg = WebSocketLeg { stream, role: Role::Client, codec, control: Format::PlainText, read: Vec::new(), keys };
+        let leg =
+            WebSocketLeg { stream, role: Role::Client, codec, control: Format::PlainText, read: Vec::new(), keys };
         let decoder = Decoder::new(Role::Server, DEFAULT_MAX_MESSAGE_BYTES);
         (Self { stream: far, decoder, got: Vec::new() }, Leg::WebSocket(leg))
     }

@@ -67,18 +67,18 @@ impl<'a> Fields<'a> {
         Self { correlation_id: Some(Text(id.into())), ..Self::default() }
     }
 
-    /// Words of the form `key:value`. A word without a key that is known belongs to the value before it: names of channels may
-    /// hold spaces, and the text of an error does.
+    /// Words of the form `key:value`. A word without a key belongs to the value before it: names of channels may hold spaces.
     pub(super) fn from_words(text: &'a str) -> Result<Self, MessageError> {
         let mut fields = Self::default();
-        let mut open: Option<(&'static str, usize)> = None;
+        let mut open: Option<(&str, usize)> = None;
         let mut start = 0;
         for word in text.split(' ') {
-            if let Some(key) = PLAIN_KEYS.into_iter().find(|key| word.strip_prefix(key).is_some_and(is_value)) {
+            if let Some((key, _)) = word.split_once(':').filter(|(key, _)| is_key(key)) {
                 if let Some((key, from)) = open {
                     fields.set(key, text[from..start].trim_end())?;
                 }
                 open = Some((key, start + key.len() + 1));
+                // All the rest, whatever is in it.
                 if key == "error_text" {
                     break;
                 }
@@ -91,9 +91,7 @@ impl<'a> Fields<'a> {
         Ok(fields)
     }
 
-    fn set(&mut self, key: &'static str, value: &'a str) -> Result<(), MessageError> {
-        let number = || value.parse().map_err(|_| MessageError::Value { key, expected: "a number" });
-        let flag = || value.parse().map_err(|_| MessageError::Value { key, expected: "true or false" });
+    fn set(&mut self, key: &str, value: &'a str) -> Result<(), MessageError> {
         let text = || Some(Text(value.into()));
         match key {
             "connection_id" => self.connection_id = text(),
@@ -102,14 +100,14 @@ impl<'a> Fields<'a> {
             "format" => self.format = text(),
             "error_text" => self.error_text = text(),
             "digit" => self.digit = text(),
-            "optimal_frame_size" => self.optimal_frame_size = Some(number()?),
-            "ptime" => self.ptime = Some(number()?),
-            "queue_length" => self.queue_length = Some(number()?),
-            "xon_level" => self.xon_level = Some(number()?),
-            "xoff_level" => self.xoff_level = Some(number()?),
-            "queue_full" => self.queue_full = Some(flag()?),
-            "bulk_media" => self.bulk_media = Some(flag()?),
-            "media_paused" => self.media_paused = Some(flag()?),
+            "optimal_frame_size" => self.optimal_frame_size = number("optimal_frame_size", value)?,
+            "ptime" => self.ptime = number("ptime", value)?,
+            "queue_length" => self.queue_length = number("queue_length", value)?,
+            "xon_level" => self.xon_level = number("xon_level", value)?,
+            "xoff_level" => self.xoff_level = number("xoff_level", value)?,
+            "queue_full" => self.queue_full = flag("queue_full", value)?,
+            "bulk_media" => self.bulk_media = flag("bulk_media", value)?,
+            "media_paused" => self.media_paused = flag("media_paused", value)?,
             _ => {}
         }
         Ok(())
@@ -121,25 +119,15 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// What stands in front of a colon in plain text.
-const PLAIN_KEYS: [&str; 14] = [
-    "connection_id",
-    "channel",
-    "channel_id",
-    "format",
-    "error_text",
-    "digit",
-    "optimal_frame_size",
-    "ptime",
-    "queue_length",
-    "xon_level",
-    "xoff_level",
-    "queue_full",
-    "bulk_media",
-    "media_paused",
-];
+fn number(key: &'static str, value: &str) -> Result<Option<u32>, MessageError> {
+    value.parse().map(Some).map_err(|_| MessageError::Value { key, expected: "a number" })
+}
 
-/// Whether this stands behind a key.
-fn is_value(rest: &str) -> bool {
-    rest.starts_with(':')
+fn flag(key: &'static str, value: &str) -> Result<Option<bool>, MessageError> {
+    value.parse().map(Some).map_err(|_| MessageError::Value { key, expected: "true or false" })
+}
+
+/// Whether this may be a key, known or not.
+fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }

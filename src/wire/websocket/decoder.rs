@@ -194,7 +194,9 @@ impl Decoder {
         let missing = length.saturating_sub(self.pending.len());
         let here = missing.min(input.len());
         let (taken, rest) = std::mem::take(input).split_at_mut(here);
-        self.pending.reserve_exact(missing);
+        if !taken.is_empty() {
+            self.pending.reserve_exact(missing);
+        }
         self.pending.extend_from_slice(taken);
         *input = rest;
         taken.len() == missing

@@ -47,7 +47,7 @@ async fn fonoster_a_stranger_is_refused() {
     let (_registration, mut arrived) = expect(listener.register(), &call.to_string(), SLIN);
     let mut stranger = connect(&listener).await;
     stranger.write_all(&uuid_frame(Uuid::new_v4())).await.unwrap();
-    assert_eq!(rest_of(&mut stranger).await, []);
+    assert_closed(&mut stranger).await;
     until(|| listener.counts() == ListenCounts { connections: 1, unknown: 1, ..ListenCounts::default() }).await;
     assert!(arrived.try_recv().is_err(), "the call waits on");
 
@@ -121,7 +121,7 @@ async fn a_uuid_lets_in_once_and_only_while_it_is_expected() {
     let _leg = audiosocket_leg(arrived).await;
     let mut second = connect(&listener).await;
     second.write_all(&uuid_frame(call)).await.unwrap();
-    assert_eq!(rest_of(&mut second).await, []);
+    assert_closed(&mut second).await;
 
     // The end of the first expectation does not end another one of the same name.
     let (next, arrived) = expect(listener.register(), &call.to_string(), SLIN);
@@ -136,7 +136,7 @@ async fn a_uuid_lets_in_once_and_only_while_it_is_expected() {
     assert!(arrived.await.is_err());
     let mut late = connect(&listener).await;
     late.write_all(&uuid_frame(call)).await.unwrap();
-    assert_eq!(rest_of(&mut late).await, []);
+    assert_closed(&mut late).await;
     until(|| listener.counts().unknown == 2 && listener.counts().expected == 2).await;
 }
 
@@ -149,8 +149,8 @@ async fn whoever_connects_and_says_nothing_is_closed() {
     let mut silent = connect(&listener).await;
     let mut half = connect(&listener).await;
     half.write_all(&uuid_frame(call)[..18]).await.unwrap();
-    assert_eq!(rest_of(&mut silent).await, []);
-    assert_eq!(rest_of(&mut half).await, []);
+    assert_closed(&mut silent).await;
+    assert_closed(&mut half).await;
     until(|| listener.counts() == ListenCounts { connections: 2, timed_out: 2, ..ListenCounts::default() }).await;
 }
 
@@ -163,7 +163,7 @@ async fn what_does_not_begin_with_a_uuid_is_closed() {
     for (n, wrong) in [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", &audio[..], &short_uuid].into_iter().enumerate() {
         let mut stream = connect(&listener).await;
         stream.write_all(wrong).await.unwrap();
-        assert_eq!(rest_of(&mut stream).await, []);
+        assert_closed(&mut stream).await;
         until(|| listener.counts().malformed == n as u64 + 1).await;
     }
     drop(connect(&listener).await);
@@ -181,7 +181,7 @@ async fn only_so_many_may_be_unknown_at_a_time() {
     let _second = connect(&listener).await;
     until(|| listener.counts().connections == 2).await;
     let mut third = connect(&listener).await;
-    assert_eq!(rest_of(&mut third).await, []);
+    assert_closed(&mut third).await;
     until(|| listener.counts().crowded_out == 1).await;
     first.write_all(&uuid_frame(call)).await.unwrap();
     audiosocket_leg(arrived).await;
@@ -206,7 +206,7 @@ async fn a_call_from_the_dialplan_is_handed_over_with_its_connection() {
     listener.set_dialplan_uuids(HashSet::from([other]));
     let mut late = connect(&listener).await;
     late.write_all(&uuid_frame(route)).await.unwrap();
-    assert_eq!(rest_of(&mut late).await, []);
+    assert_closed(&mut late).await;
     until(|| (listener.counts().dialplan, listener.counts().unknown) == (2, 1)).await;
 }
 
@@ -222,7 +222,7 @@ async fn dialplan_calls_that_nobody_takes_go_back() {
         waiting.push(asterisk);
         until(|| listener.counts().dialplan + listener.counts().queue_full == waiting.len() as u64).await;
     }
-    assert_eq!(rest_of(waiting.last_mut().unwrap()).await, []);
+    assert_closed(waiting.last_mut().unwrap()).await;
     assert_eq!(calls.len() as u64, listener.counts().dialplan);
     assert!(calls.recv().await.is_some());
 }
@@ -243,4 +243,47 @@ async fn the_end_of_the_listener_is_told_and_its_port_is_free() {
         }
     };
     timeout(GENEROUS, again).await.expect("the port is free");
+}
+
+/// Upstream issue 2089: a peer that waits until it hears something starves Asterisk's channel. Here nobody speaks first, and
+/// yet there is silence on the line from the moment of connecting.
+#[tokio::test]
+async fn asterisk_2089_silence_flows_before_anyone_speaks() {
+    let (workers, _batches) = one_worker();
+    let (listener, _calls) = listener().await;
+    let (uuid, call) = (Uuid::new_v4(), echo(&workers).await);
+    let expected = listener.expect(uuid, call.clone(), SLIN, LegKeys::FromAri).unwrap();
+    let mut asterisk = connect(&listener).await;
+    asterisk.write_all(&uuid_frame(uuid)).await.unwrap();
+    timeout(GENEROUS, expected.attached()).await.unwrap().unwrap();
+    let silence = bytes(Frame::Audio(AudioType::Slin8, &[0; 320]));
+    for _ in 0..3 {
+        let mut heard = vec![0; silence.len()];
+        timeout(GENEROUS, asterisk.read_exact(&mut heard)).await.unwrap().unwrap();
+        assert_eq!(heard, silence);
+    }
+}
+
+#[tokio::test]
+async fn a_leg_that_the_call_cannot_have_is_told_and_closed() {
+    let (workers, _batches) = one_worker();
+    let (listener, _calls) = listener().await;
+    let (uuid, call) = (Uuid::new_v4(), echo(&workers).await);
+    let wideband = Codec::Linear16(SampleRate::HZ_16000);
+    let expected = listener.expect(uuid, call.clone(), wideband, LegKeys::FromAri).unwrap();
+    let mut asterisk = connect(&listener).await;
+    asterisk.write_all(&uuid_frame(uuid)).await.unwrap();
+    let refused = timeout(GENEROUS, expected.attached()).await.unwrap();
+    assert!(matches!(refused, Err(ExpectError::Attach(_))), "{refused:?}");
+    assert_closed(&mut asterisk).await;
+}
+
+#[tokio::test]
+async fn an_expected_call_hears_of_the_end_of_the_listener() {
+    let (workers, _batches) = one_worker();
+    let (listener, _calls) = listener().await;
+    let expected = listener.expect(Uuid::new_v4(), echo(&workers).await, SLIN, LegKeys::FromAri).unwrap();
+    drop(listener);
+    let stopped = timeout(GENEROUS, expected.attached()).await.unwrap();
+    assert!(matches!(stopped, Err(ExpectError::Stopped)), "{stopped:?}");
 }

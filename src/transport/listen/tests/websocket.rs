@@ -159,7 +159,7 @@ async fn what_does_not_ask_for_media_is_refused_with_a_status() {
     }
     let mut stream = TcpStream::connect(listener.local_addr()).await.unwrap();
     stream.write_all(&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xFC, 3, 3]).await.unwrap();
-    assert_eq!(rest_of(&mut stream).await, []);
+    assert_closed(&mut stream).await;
     until(|| listener.counts().malformed == 4).await;
 }
 
@@ -192,10 +192,10 @@ async fn a_channel_with_another_codec_is_refused_with_both() {
 async fn whoever_does_not_say_for_which_call_he_is_is_closed() {
     let listener = listener().await;
     let mut silent = TcpStream::connect(listener.local_addr()).await.unwrap();
-    assert_eq!(rest_of(&mut silent).await, []);
+    assert_closed(&mut silent).await;
     let mut slow = TcpStream::connect(listener.local_addr()).await.unwrap();
     slow.write_all(b"GET /media HTTP/1.1\r\nHost:").await.unwrap();
-    assert_eq!(rest_of(&mut slow).await, []);
+    assert_closed(&mut slow).await;
     until(|| listener.counts() == ListenCounts { connections: 2, timed_out: 2, ..ListenCounts::default() }).await;
 }
 
@@ -207,4 +207,24 @@ async fn what_comes_before_media_start_is_bounded() {
     // Until the connection is closed.
     while asterisk.send(Sent::binary(vec![0; 1_000])).await.is_ok() {}
     until(|| listener.counts().malformed == 1).await;
+}
+
+#[tokio::test]
+async fn audio_flows_from_the_moment_of_connecting() {
+    let (workers, _batches) = one_worker();
+    let listener = listener().await;
+    let call = echo(&workers).await;
+    let expected = listener.expect("leg-1", call.clone(), ULAW, LegKeys::FromAri).unwrap();
+    let mut asterisk = connect(&listener).await;
+    asterisk.send(Sent::text(JSON_START)).await.unwrap();
+    timeout(GENEROUS, expected.attached()).await.unwrap().unwrap();
+    let audio = async {
+        loop {
+            if let Sent::Binary(audio) = asterisk.next().await.unwrap().unwrap() {
+                return audio;
+            }
+        }
+    };
+    // Silence in µ-law.
+    assert_eq!(timeout(GENEROUS, audio).await.unwrap()[..], [0xFF; 160]);
 }
