@@ -10,7 +10,7 @@ pub struct Encoder(State);
 #[derive(Debug)]
 enum State {
     G711(Law),
-    G722(g722::Encoder),
+    G722(Box<g722::Encoder>),
     Linear16(ByteOrder),
     Opus(opus::Encoder),
 }
@@ -23,7 +23,7 @@ impl Encoder {
     pub fn new(codec: Codec, order: ByteOrder) -> Result<Self, CodecError> {
         Ok(Self(match codec {
             Codec::G711(law) => State::G711(law),
-            Codec::G722 => State::G722(g722::Encoder::new()),
+            Codec::G722 => State::G722(Box::new(g722::Encoder::new())),
             Codec::Linear16(_) => State::Linear16(order),
             Codec::Opus => State::Opus(opus::Encoder::new()?),
         }))

@@ -97,8 +97,9 @@ fn a_constant_stays_constant_and_full_scale_does_not_wrap() {
         }
         // The ringing at the edges of a square wave of full scale is clipped.
         let half = from.hz() as usize / 400;
-        let square: Vec<i16> =
-            (0..from.hz() as usize / 4).map(|n| if n / half % 2 == 0 { i16::MAX } else { i16::MIN }).collect();
+        let square: Vec<i16> = (0..from.hz() as usize / 4)
+            .map(|n| if (n / half).is_multiple_of(2) { i16::MAX } else { i16::MIN })
+            .collect();
         let out = resample(from, to, &square);
         let edges = settled(&out).windows(2).filter(|pair| (pair[0] < 0) != (pair[1] < 0)).count();
         assert!((49..=51).contains(&edges), "from {from:?} to {to:?}: {edges} edges between 50 halves");
