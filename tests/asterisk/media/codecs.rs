@@ -5,7 +5,7 @@ use crate::arioso::rig::{Carrier, MediaLeg, Options, PLAIN_ECHO, PLAIN_UNKNOWN, 
 use crate::shared::SOON;
 use arioso::bench::asterisk::DebianRelease;
 use arioso::bench::caller::CallerCodec;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use std::time::Instant;
 
 /// Asterisk's own echo, beside the bots.
@@ -36,16 +36,19 @@ pub(crate) async fn test_lines(release: DebianRelease, carrier: Carrier, codecs:
     if carrier == Carrier::AudioSocket {
         numbers.push(("plain AudioSocket()".to_owned(), PLAIN_ECHO.to_owned(), "slin"));
     }
+    let callers = [(CallerCodec::G722, true), (CallerCodec::ULAW, false)];
+    let rig = &rig;
+    let tests = callers.iter().map(|&(codec, sends_silence)| {
+        let lines = numbers.iter().map(move |(_, number, _)| line_test(rig, number, codec, sends_silence));
+        join(line_test(rig, REFERENCE, codec, true), join_all(lines))
+    });
+    let results: Vec<(LineTest, Vec<LineTest>)> = join_all(tests).await;
     let mut problems = Vec::new();
-    let mut narrowband: Vec<LineTest> = Vec::new();
-    for (codec, sends_silence) in [(CallerCodec::G722, true), (CallerCodec::ULAW, false)] {
-        let reference = line_test(&rig, REFERENCE, codec, true).await;
-        report(started, &format!("{codec:?} to Echo()"), &reference);
-        let tests = numbers.iter().map(|(_, number, _)| line_test(&rig, number, codec, sends_silence));
-        narrowband = join_all(tests).await;
-        for ((name, _, leg_codec), line) in numbers.iter().zip(&narrowband) {
+    for ((codec, _), (reference, lines)) in callers.iter().zip(&results) {
+        report(started, &format!("{codec:?} to Echo()"), reference);
+        for ((name, _, leg_codec), line) in numbers.iter().zip(lines) {
             report(started, &format!("{codec:?} to {name}"), line);
-            let complaints = complaints(line, &reference, is_wideband(leg_codec), same_speech(leg_codec));
+            let complaints = complaints(line, reference, is_wideband(leg_codec), same_speech(leg_codec));
             if !complaints.is_empty() {
                 problems.push(format!("{codec:?} to {name}: {}: {line}", complaints.join(", ")));
             }
@@ -53,6 +56,7 @@ pub(crate) async fn test_lines(release: DebianRelease, carrier: Carrier, codecs:
     }
     // By one codec of each transport, and by the one whose speech is not the same sample by sample.
     for index in [Some(0), codecs.iter().position(|codec| *codec == "opus")].into_iter().flatten() {
+        let (_, narrowband) = &results[1];
         let words = words_of(&narrowband[index].heard).await;
         eprintln!("{}: {words:?}", legs[index]);
         if !is_heard(PROMPT_WORDS, &words) {

@@ -101,10 +101,11 @@ pub(crate) async fn line_test(rig: &Rig, number: &str, codec: CallerCodec, sends
     }
 
     let prompts = Prompts::open(rig.asterisk.root()).expect("the prompts of Asterisk");
-    let prompt = resampled(&prompts.get(PROMPT).expect("one of them").pcm, SampleRate::HZ_8000, rate);
-    let said = call.say(&[prompt.clone(), vec![0; samples(rate, 2 * PAUSE)]].concat()).expect("said");
-    call.wait_said(said).await.expect("said");
-    let heard = call.heard_since(said.first_packet_at);
+    let prompt = prompts.get(PROMPT).expect("one of them").pcm;
+    let spoken = resampled(&prompt, SampleRate::HZ_8000, rate);
+    let said = call.say(&[spoken, vec![0; samples(rate, PAUSE)]].concat()).expect("said");
+    call.wait_said(said).await.unwrap_or_else(|error| panic!("{number}: {error}\n{}", rig.logs()));
+    let heard = resampled(&call.heard_since(said.first_packet_at), rate, SampleRate::HZ_8000);
     let speech = tokio::task::spawn_blocking({
         let heard = heard.clone();
         move || correlation(&prompt, &heard)
@@ -119,7 +120,7 @@ pub(crate) async fn line_test(rig: &Rig, number: &str, codec: CallerCodec, sends
         low: measured[0],
         high: measured.get(1).copied(),
         speech: speech.await.expect("computed"),
-        heard: resampled(&heard, rate, SampleRate::HZ_8000),
+        heard,
         gap,
     }
 }

@@ -81,13 +81,18 @@ pub(crate) fn measure(pcm: &[i16], hz: f64, rate: SampleRate) -> Measured {
 pub(crate) fn correlation(said: &[i16], heard: &[i16]) -> f64 {
     let float = |pcm: &[i16]| pcm.iter().map(|&sample| f32::from(sample)).collect::<Vec<f32>>();
     let (said, heard) = (float(said), float(heard));
-    let energy = |samples: &[f32]| samples.iter().map(|sample| sample * sample).sum::<f32>();
+    let energy = |samples: &[f32]| samples.iter().map(|sample| f64::from(sample * sample)).sum::<f64>();
     let said_energy = energy(&said);
-    let places = heard.windows(said.len()).map(|window| {
+    let mut window_energy = energy(heard.get(..said.len()).unwrap_or_default());
+    let mut best = 0.0_f64;
+    for (start, window) in heard.windows(said.len()).enumerate() {
         let product: f32 = window.iter().zip(&said).map(|(a, b)| a * b).sum();
-        f64::from(product) / f64::from(said_energy * energy(window)).sqrt().max(1.0)
-    });
-    places.fold(0.0, f64::max)
+        best = best.max(f64::from(product) / (said_energy * window_energy).sqrt().max(1.0));
+        // From this window to the next: one sample leaves, one comes.
+        let next = heard.get(start + said.len()).copied().unwrap_or_default();
+        window_energy += f64::from(next * next) - f64::from(window[0] * window[0]);
+    }
+    best
 }
 
 /// The same at another rate.
