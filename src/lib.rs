@@ -3,7 +3,7 @@
 //! The library is a sans-I/O core with a thin asynchronous shell. `ARCHITECTURE.md` is the map; in short:
 //!
 //! ```text
-//! audio, wire ← vad, media ← call, flow ← config ← transport, ari, speech, bench ← host ← cli
+//! audio, wire ← vad, media ← call, flow ← config ← transport, ari, speech ← host, bench ← cli
 //! ```
 //!
 //! A `use` may only point against an arrow: to what stands further left. Modules of the shell do not import each other; `host`

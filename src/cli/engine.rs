@@ -134,7 +134,7 @@ fn catalog() -> Catalog {
 }
 
 /// Waits for the end of standard input, if that is wanted; else for ever.
-async fn stdin_closed(wanted: bool) {
+pub(super) async fn stdin_closed(wanted: bool) {
     let (closed, wait) = tokio::sync::oneshot::channel();
     if wanted {
         // A thread of its own: the runtime would wait for one of its own when the process ends for another reason.

@@ -1,5 +1,6 @@
 //! `arioso serve`: the bot host.
 
+use super::engine::stdin_closed;
 use super::stop::StopSignals;
 use super::{ConfigArgs, runtime};
 use crate::host::Server;
@@ -20,6 +21,9 @@ pub struct ServeArgs {
     /// On SIGTERM or Ctrl-C, how long the calls may go on before they return to the dialplan. A second signal ends the wait.
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     pub drain: u64,
+    /// End at once when standard input is closed, as it is when the process that started this one is gone.
+    #[arg(long, hide = true)]
+    pub while_stdin_open: bool,
 }
 
 /// Serves until SIGTERM or Ctrl-C, then drains.
@@ -34,7 +38,10 @@ pub fn run(args: &ServeArgs) -> Result<()> {
             server = Server::start(config, args.wait) => server?,
             () = stop.next() => return Ok(()),
         };
-        stop.next().await;
+        tokio::select! {
+            () = stop.next() => {}
+            () = stdin_closed(args.while_stdin_open) => return Ok(()),
+        }
         info!("stopping within {} s; once more to end the calls at once", args.drain);
         server.drain(Duration::from_secs(args.drain), stop.next()).await;
         Ok(())

@@ -144,10 +144,9 @@ pub(super) struct Folder(PathBuf);
 impl Folder {
     pub(super) fn new() -> Result<Self, BenchError> {
         let path = std::env::temp_dir().join(format!("arioso-bench-{:016x}", crate::bench::random_u64()));
-        let made = std::fs::DirBuilder::new();
-        let mut made = made;
-        std::os::unix::fs::DirBuilderExt::mode(&mut made, 0o700);
-        made.create(&path).map_err(|cause| BenchError::Folder { path: path.clone(), cause })?;
+        let mut private = std::fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut private, 0o700);
+        private.create(&path).map_err(|cause| BenchError::Folder { path: path.clone(), cause })?;
         Ok(Self(path))
     }
 

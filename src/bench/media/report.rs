@@ -132,7 +132,14 @@ mod tests {
             ],
         };
         let report = Report { plan: Plan::default(), steps: vec![one, many], notes: vec!["a note".to_owned()] };
-        insta::assert_snapshot!(report.table(), @r"");
+        let expected = [
+            "              1 call               500 calls",
+            "lost_out           0                       0",
+            "pacing_p99  0.050 ms  0.120 ms (0.100–0.300)",
+            "cpu                -        620 µs (600–650)",
+            "note: a note",
+        ];
+        assert_eq!(report.table().lines().collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl Repetition<'_> {
             None => None,
         };
         let config = self.configure(&app, ari, engine_address)?;
-        let arguments = ["serve", "--config", &config];
+        let arguments = ["serve", "--while-stdin-open", "--config", &config];
         let (server_cpus, tool_cpus) = (&self.plan.server_cpus, &self.plan.tool_cpus);
         let mut server = Process::start("server", &arguments, server_cpus, tool_cpus, self.folder.path())?;
         tokio::select! {
@@ -221,7 +221,10 @@ impl Repetition<'_> {
     fn configure(&self, app: &str, ari: SocketAddr, engine: Option<SocketAddr>) -> Result<String, BenchError> {
         let Plan { transport, codec, mode, .. } = *self.plan;
         self.folder.write("ari.password", "bench\n")?;
-        let (port, calls) = (free_port(transport)?, self.calls + 1);
+        // A worker a processor.
+        let workers = self.plan.server_cpus.len().clamp(1, 64) as u16;
+        let port = free_ports(workers)?;
+        let (last_port, calls) = (port + workers - 1, self.calls + 1);
         let engines = match engine {
             Some(address) => format!("[engines.load]\nkind = \"grpc\"\nurl = \"http://{address}\"\n"),
             None => String::new(),
@@ -230,13 +233,14 @@ impl Repetition<'_> {
             Mode::Echo => "echo = true".to_owned(),
             Mode::Full | Mode::Conversation => {
                 let list = "[\"load\"]";
-                format!("recognizer = {list}\nsynthesizer = {list}\ndialog = {list}\ngreeting = \"Hello.\"")
+                format!(
+                    "language = \"en-US\"\nrecognizer = {list}\nsynthesizer = {list}\ndialog = {list}\ngreeting = \"Hello.\""
+                )
             }
         };
-        let ports = match transport {
-            Transport::Rtp => format!("ports = \"{port}\""),
-            Transport::Audiosocket => format!("audiosocket_port = {port}"),
-            Transport::Websocket => String::new(),
+        let connections = match transport {
+            Transport::Audiosocket => format!("audiosocket_port = {port}\n"),
+            Transport::Rtp | Transport::Websocket => String::new(),
         };
         // Nothing is said that goes without saying.
         let codec = match codec == transport.default_codec() {
@@ -246,8 +250,8 @@ impl Repetition<'_> {
         let text = format!(
             "[[asterisk]]\nname = \"bench\"\nurl = \"http://{ari}\"\nusername = \"bench\"\n\
              password_file = \"ari.password\"\napp = \"{app}\"\ntransport = \"{}\"\n{codec}\n\
-             [media]\nlisten = \"127.0.0.1\"\n{ports}\nmax_calls = {calls}\n\n{engines}\n\
-             [bots.load]\nlanguage = \"en-US\"\n{bot}\n\n[[routes]]\nnumber = \"*\"\nbot = \"load\"\n",
+             [media]\nlisten = \"127.0.0.1\"\nports = \"{port}-{last_port}\"\n{connections}max_calls = {calls}\n\n{engines}\n\
+             [bots.load]\n{bot}\n\n[[routes]]\nnumber = \"*\"\nbot = \"load\"\n",
             transport.name(),
         );
         Ok(self.folder.write("arioso.toml", &text)?.display().to_string())
@@ -344,17 +348,17 @@ struct Costs {
     engine: Option<CpuTime>,
 }
 
-/// A port that nobody has now, below those that the system gives to outgoing connections.
-fn free_port(transport: Transport) -> Result<u16, BenchError> {
+/// Ports in a row, for UDP and TCP, that nobody has now: the first. Below those that the system gives to outgoing connections.
+fn free_ports(count: u16) -> Result<u16, BenchError> {
     let mut last = io::Error::from(io::ErrorKind::AddrInUse);
     for _ in 0..100 {
-        let port = 20_000 + (random_u64() % 10_000) as u16;
-        let free = match transport {
-            Transport::Rtp => UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).map(drop),
-            Transport::Audiosocket | Transport::Websocket => TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(drop),
-        };
+        let first = 20_000 + (random_u64() % 10_000) as u16;
+        let free = (first..first + count).try_for_each(|port| {
+            UdpSocket::bind((Ipv4Addr::LOCALHOST, port))?;
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(drop)
+        });
         match free {
-            Ok(()) => return Ok(port),
+            Ok(()) => return Ok(first),
             Err(error) => last = error,
         }
     }

@@ -64,7 +64,7 @@ fn process_ticks(stat: &str) -> Option<u64> {
 }
 
 fn ticks_a_second() -> u64 {
-    // USER_HZ is 100 on every Linux that this runs on; `sysconf` needs no feature of `nix` and says the same.
+    // 100 on every Linux of today.
     nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)
         .ok()
         .flatten()

@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-/// Longest wait for more of what Asterisk would write at once: events are sent as they come.
+/// Serves whoever connects, for ever.
 pub(super) async fn serve(listener: TcpListener, asterisk: FakeAsterisk) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
