@@ -134,7 +134,7 @@ impl Rig {
         let mut rig = Self { now, stepped, worker, batches, calls: calls_of, ticks: 0, frames: 0, bytes: 0, memory: 0 };
         for n in 0..calls {
             let (outputs, taken) = mpsc::channel(1024);
-            let driver = Driver::Conversation(settings_of_call());
+            let driver = Driver::Conversation(Box::new(settings_of_call()));
             let new = NewCall { call: CallId::new("test").unwrap(), driver, outputs };
             let worker = rig.worker.clone();
             let handle = rig.run(async move { worker.add(new).await }).unwrap();

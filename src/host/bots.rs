@@ -143,7 +143,7 @@ impl Bot {
     /// What drives a call of this bot at the rate of its leg.
     pub(super) fn driver(&self, rate: SampleRate) -> Driver {
         match &self.kind {
-            BotKind::Conversation(bot) => Driver::Conversation(bot.call_settings(rate)),
+            BotKind::Conversation(bot) => Driver::Conversation(Box::new(bot.call_settings(rate))),
             BotKind::Echo => Driver::Echo(rate),
         }
     }

@@ -49,7 +49,7 @@ pub struct NewCall {
 #[derive(Clone, Debug)]
 pub enum Driver {
     /// A bot.
-    Conversation(CallSettings),
+    Conversation(Box<CallSettings>),
     /// The caller: what is heard is played back. A line test, and what the bare path costs.
     Echo(SampleRate),
 }

@@ -89,7 +89,7 @@ impl MediaCall {
     pub(super) fn new(admission: Admission, now: Instant) -> Self {
         let Admission { key, new, place, handles } = admission;
         let talk = match new.driver {
-            Driver::Conversation(settings) => Talk::Conversation(Box::new(Call::new(settings, now))),
+            Driver::Conversation(settings) => Talk::Conversation(Box::new(Call::new(*settings, now))),
             Driver::Echo(rate) => Talk::Echo(Echo::new(rate), rate),
         };
         Self {

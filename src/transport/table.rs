@@ -154,7 +154,7 @@ mod tests {
         let (outputs, _) = tokio::sync::mpsc::channel(1);
         let new = NewCall {
             call: CallId::new("test").unwrap(),
-            driver: Driver::Conversation(super::super::tests::settings()),
+            driver: Driver::Conversation(Box::new(super::super::tests::settings())),
             outputs,
         };
         let key = CallKey::from_serial(serial);

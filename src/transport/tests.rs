@@ -38,7 +38,11 @@ async fn add(worker: &Worker) -> CallHandle {
     let (outputs, mut taken) = mpsc::channel(64);
     tokio::spawn(async move { while taken.recv().await.is_some() {} });
     worker
-        .add(NewCall { call: CallId::new("test").unwrap(), driver: Driver::Conversation(settings()), outputs })
+        .add(NewCall {
+            call: CallId::new("test").unwrap(),
+            driver: Driver::Conversation(Box::new(settings())),
+            outputs,
+        })
         .await
         .unwrap()
 }
@@ -248,7 +252,8 @@ async fn what_the_engines_say_is_heard_at_the_far_end() {
     let (workers, _batches) = one_worker();
     let (worker, peer) = (workers.assign(), Peer::new());
     let (outputs, mut taken) = mpsc::channel(64);
-    let new = NewCall { call: CallId::new("test").unwrap(), driver: Driver::Conversation(settings()), outputs };
+    let new =
+        NewCall { call: CallId::new("test").unwrap(), driver: Driver::Conversation(Box::new(settings())), outputs };
     let call = worker.add(new).await.unwrap();
     call.attach(peer.leg(Law::A)).await.unwrap();
     call.input(Input::Connected).await.unwrap();
@@ -278,7 +283,8 @@ async fn a_call_whose_owner_does_not_take_its_outputs_falls_silent_and_says_so()
     let (workers, _batches) = one_worker();
     let (worker, peer, other_peer) = (workers.assign(), Peer::new(), Peer::new());
     let (outputs, mut taken) = mpsc::channel(1);
-    let new = NewCall { call: CallId::new("test").unwrap(), driver: Driver::Conversation(settings()), outputs };
+    let new =
+        NewCall { call: CallId::new("test").unwrap(), driver: Driver::Conversation(Box::new(settings())), outputs };
     let call = worker.add(new).await.unwrap();
     let other = add(&worker).await;
     call.attach(peer.leg(Law::Mu)).await.unwrap();

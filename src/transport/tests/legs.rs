@@ -77,9 +77,10 @@ impl Rig {
     fn reply(&mut self, call: &CallHandle, taken: &mut Outputs, pcm: Vec<i16>) -> crate::call::ReplyId {
         self.input(call, Input::Connected);
         let reply = loop {
-            match taken.try_recv().expect("a question") {
-                MediaOutput::Call(Output::Dialog(DialogCommand::Notice { reply, .. })) => break reply,
-                _ => {}
+            if let MediaOutput::Call(Output::Dialog(DialogCommand::Notice { reply, .. })) =
+                taken.try_recv().expect("a question")
+            {
+                break reply;
             }
         };
         self.input(call, Input::Dialog(DialogEvent::Text { reply, delta: "Good morning.".to_owned() }));
@@ -236,7 +237,7 @@ fn audio_is_heard_and_keys_are_taken_at_every_split_of_the_stream() {
 fn a_peer_that_does_not_read_loses_whole_frames_and_never_the_order_of_the_stream() {
     let mut rig = Rig::new();
     let (mut far, leg) = audiosocket(LegKeys::FromAri);
-    let (call, mut taken) = rig.add(Driver::Conversation(settings()), leg);
+    let (call, mut taken) = rig.add(Driver::Conversation(Box::new(settings())), leg);
     rig.reply(&call, &mut taken, (0..8_000 * 50).map(|n| (n / 160) as i16).collect());
     let mut bytes = Vec::new();
     while rig.worker.stats().frames_unsent < 20 {
@@ -258,7 +259,7 @@ fn a_peer_that_does_not_read_loses_whole_frames_and_never_the_order_of_the_strea
 fn a_caller_who_hangs_up_a_plain_dialplan_call_ends_it_and_keys_come_from_the_leg() {
     let mut rig = Rig::new();
     let (mut far, leg) = audiosocket(LegKeys::FromLeg);
-    let (call, mut taken) = rig.add(Driver::Conversation(settings()), leg);
+    let (call, mut taken) = rig.add(Driver::Conversation(Box::new(settings())), leg);
     rig.input(&call, Input::Connected);
     far.write_all(&[3, 0, 1, b'5']).unwrap();
     rig.millis(2);
@@ -406,7 +407,7 @@ fn while_asterisk_wants_no_more_nothing_is_sent_and_afterwards_it_goes_on() {
 fn a_barge_in_takes_back_what_waits_fades_out_and_counts_only_what_was_heard() {
     let mut rig = Rig::new();
     let (mut channel, leg) = Channel::new(SLIN, LegKeys::FromAri);
-    let (call, mut taken) = rig.add(Driver::Conversation(settings()), leg);
+    let (call, mut taken) = rig.add(Driver::Conversation(Box::new(settings())), leg);
     channel.send(&Message::Text(&start(320)));
     let reply = rig.reply(&call, &mut taken, vec![10_000; 8_000]);
     rig.millis(400);
@@ -460,7 +461,7 @@ fn a_backlog_that_a_mark_tells_of_is_flushed_so_that_no_latency_stays() {
             Got::Text(text) => text.strip_prefix("MARK_MEDIA ").map(str::to_owned),
             _ => None,
         });
-        if let Some(mark) = marks.last() {
+        if let Some(mark) = marks.next_back() {
             break mark;
         }
     };
