@@ -53,6 +53,15 @@ async fn assert_closed(stream: &mut TcpStream) {
     assert!(read.is_empty(), "{read:02x?}");
 }
 
+/// Waits until that many connections were accepted, without a timer: a clock that stands still would jump to its end.
+async fn accepted(counts: impl Fn() -> ListenCounts, connections: u64) {
+    let deadline = std::time::Instant::now() + GENEROUS;
+    while counts().connections < connections {
+        assert!(std::time::Instant::now() < deadline, "{:?}", counts());
+        tokio::task::yield_now().await;
+    }
+}
+
 async fn until(condition: impl Fn() -> bool) {
     let wait = async {
         while !condition() {

@@ -149,6 +149,7 @@ async fn whoever_connects_and_says_nothing_is_closed() {
     let mut silent = connect(&listener).await;
     let mut half = connect(&listener).await;
     half.write_all(&uuid_frame(call)[..18]).await.unwrap();
+    accepted(|| listener.counts(), 2).await;
     assert_closed(&mut silent).await;
     assert_closed(&mut half).await;
     until(|| listener.counts() == ListenCounts { connections: 2, timed_out: 2, ..ListenCounts::default() }).await;

@@ -33,7 +33,7 @@ async fn server(answer: impl FnOnce(&str) -> Vec<u8> + Send + 'static) -> (Strin
     (url, request)
 }
 
-fn accepted(key: &str, more: &str) -> Vec<u8> {
+fn switching(key: &str, more: &str) -> Vec<u8> {
     let accept = derive_accept_key(key.as_bytes());
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\
@@ -53,7 +53,7 @@ async fn error(answer: impl FnOnce(&str) -> Vec<u8> + Send + 'static) -> DialErr
 async fn media_start_right_behind_the_handshake_is_kept() {
     let start = "MEDIA_START connection_id:x channel:y channel_id:z format:ulaw optimal_frame_size:160 ptime:20";
     let (url, request) = server(move |key| {
-        let mut answer = accepted(key, "Sec-WebSocket-Protocol: media\r\n");
+        let mut answer = switching(key, "Sec-WebSocket-Protocol: media\r\n");
         let mut frame = [0; 200];
         let length = Message::Text(start).write(Role::Server, [0; 4], &mut frame).unwrap();
         answer.extend(&frame[..length]);
@@ -105,10 +105,10 @@ async fn what_asterisk_says_no_with_is_told_apart() {
 
 #[tokio::test]
 async fn what_is_no_websocket_for_audio_is_refused() {
-    let wrong_key = |_: &str| accepted("dGhlIHNhbXBsZSBub25jZQ==", "");
+    let wrong_key = |_: &str| switching("dGhlIHNhbXBsZSBub25jZQ==", "");
     let no_upgrade = |_: &str| b"HTTP/1.1 101 Switching Protocols\r\n\r\n".to_vec();
-    let extension = |key: &str| accepted(key, "Sec-WebSocket-Extensions: permessage-deflate\r\n");
-    let protocol = |key: &str| accepted(key, "Sec-WebSocket-Protocol: ari\r\n");
+    let extension = |key: &str| switching(key, "Sec-WebSocket-Extensions: permessage-deflate\r\n");
+    let protocol = |key: &str| switching(key, "Sec-WebSocket-Protocol: ari\r\n");
     let smtp = |_: &str| b"220 mail ESMTP\r\n".to_vec();
     let endless = |_: &str| [b"HTTP/1.1 101 OK\r\nX: ", &[b'x'; 70_000][..]].concat();
     for error in [

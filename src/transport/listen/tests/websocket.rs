@@ -192,9 +192,11 @@ async fn a_channel_with_another_codec_is_refused_with_both() {
 async fn whoever_does_not_say_for_which_call_he_is_is_closed() {
     let listener = listener().await;
     let mut silent = TcpStream::connect(listener.local_addr()).await.unwrap();
+    accepted(|| listener.counts(), 1).await;
     assert_closed(&mut silent).await;
     let mut slow = TcpStream::connect(listener.local_addr()).await.unwrap();
     slow.write_all(b"GET /media HTTP/1.1\r\nHost:").await.unwrap();
+    accepted(|| listener.counts(), 2).await;
     assert_closed(&mut slow).await;
     until(|| listener.counts() == ListenCounts { connections: 2, timed_out: 2, ..ListenCounts::default() }).await;
 }
