@@ -65,6 +65,13 @@ impl FrameResampler {
         self.to
     }
 
+    /// By how many samples the output trails the input, to the nearest sample of the output.
+    pub fn trail_samples(&self) -> usize {
+        // The middle of the prototype, which runs at `up` times the rate of the input.
+        let middle = |filter: &Filter| FILTER_SAMPLES * filter.up.max(filter.down) / 2 - 1;
+        self.filter.map_or(0, |filter| (2 * middle(filter) + filter.down) / (2 * filter.down))
+    }
+
     /// How many samples the next `input` samples will make. A frame makes a frame.
     pub fn output_samples(&self, input: usize) -> usize {
         self.filter.map_or(input, |filter| (self.rest_samples + input) / filter.down * filter.up)
