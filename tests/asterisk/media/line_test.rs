@@ -1,6 +1,6 @@
 //! The measure of a line: a caller speaks to an echo, and what comes back is compared with what was said.
 
-use super::signal::{Line, correlation, measure_pieces, resampled, tone};
+use super::signal::{Line, measure_pieces, resampled, same_speech, tone};
 use crate::arioso::rig::Rig;
 use crate::shared::SOON;
 use arioso::audio::SampleRate;
@@ -108,7 +108,7 @@ pub(crate) async fn line_test(rig: &Rig, number: &str, codec: CallerCodec, sends
     let heard = resampled(&call.heard_since(said.first_packet_at), rate, SampleRate::HZ_8000);
     let speech = tokio::task::spawn_blocking({
         let heard = heard.clone();
-        move || correlation(&prompt, &heard)
+        move || same_speech(&prompt, &heard, SampleRate::HZ_8000, PAUSE)
     });
     let packets = call.packets_since(answered);
     let gap = packets.windows(2).map(|pair| pair[1].arrived - pair[0].arrived).max().unwrap_or(LISTEN_FIRST);
@@ -130,8 +130,8 @@ fn samples(rate: SampleRate, time: Duration) -> usize {
 }
 
 /// What is wrong with a line that should be as good as `reference`, Asterisk's own echo for the same caller.
-/// `same_speech` is how much the speech must be the same: a codec that models speech does not keep its shape.
-pub(crate) fn complaints(line: &LineTest, reference: &LineTest, is_wideband: bool, same_speech: f64) -> Vec<String> {
+/// `shape` is how much of the shape of speech must be left, 1 for all of it.
+pub(crate) fn complaints(line: &LineTest, reference: &LineTest, is_wideband: bool, shape: f64) -> Vec<String> {
     let mut complaints = Vec::new();
     let mut demand = |is_good: bool, what: &str| {
         if !is_good {
@@ -145,7 +145,7 @@ pub(crate) fn complaints(line: &LineTest, reference: &LineTest, is_wideband: boo
     demand((line.low.usual.level - reference.low.usual.level).abs() <= 1.5, "1 kHz has another level");
     demand(line.low.usual.snr >= (reference.low.usual.snr - 6.0).min(28.0), "1 kHz is not pure");
     demand(line.low.torn <= TORN_PIECES, "1 kHz is torn");
-    demand(line.speech >= same_speech * reference.speech, "the speech is not what was said");
+    demand(line.speech >= shape * reference.speech, "the speech is not what was said");
     demand(line.gap < Duration::from_millis(250), "there is a gap");
     if let (Some(high), Some(reference)) = (line.high, reference.high) {
         if is_wideband {

@@ -76,9 +76,26 @@ pub(crate) fn measure(pcm: &[i16], hz: f64, rate: SampleRate) -> Measured {
     }
 }
 
+/// How much of the speech `said` is in `heard`, which begins at the same moment and is up to `delay` later: the correlation
+/// of half a second at a time, each where it fits best, and of these the worst but one. So a hiccup of the machine, which
+/// moves all that follows, is forgiven once.
+pub(crate) fn same_speech(said: &[i16], heard: &[i16], rate: SampleRate, delay: Duration) -> f64 {
+    let piece = (rate.hz() / 2) as usize;
+    let delay = usize::try_from(rate.samples_in(delay)).expect("not negative");
+    let loud = |piece: &[i16]| piece.iter().any(|sample| sample.unsigned_abs() > 1_000);
+    let pieces = said.chunks_exact(piece).enumerate().filter(|(_, piece)| loud(piece));
+    let found = pieces.map(|(index, part)| {
+        let from = (index * piece).min(heard.len());
+        correlation(part, &heard[from..(from + piece + delay).min(heard.len())])
+    });
+    let mut found: Vec<f64> = found.collect();
+    found.sort_by(f64::total_cmp);
+    found.get(1).copied().unwrap_or_default()
+}
+
 /// The best correlation of `said` with some place in `heard`: 1 is the same audio at any level. A piece that is missing or
 /// doubled in the middle makes it about a half.
-pub(crate) fn correlation(said: &[i16], heard: &[i16]) -> f64 {
+fn correlation(said: &[i16], heard: &[i16]) -> f64 {
     let float = |pcm: &[i16]| pcm.iter().map(|&sample| f32::from(sample)).collect::<Vec<f32>>();
     let (said, heard) = (float(said), float(heard));
     let energy = |samples: &[f32]| samples.iter().map(|sample| f64::from(sample * sample)).sum::<f64>();
