@@ -457,7 +457,7 @@ fn a_backlog_that_a_mark_tells_of_is_flushed_so_that_no_latency_stays() {
     channel.send(&Message::Text(&start(320)));
     let mark = loop {
         rig.millis(1);
-        let marks = channel.take().into_iter().filter_map(|got| match got {
+        let mut marks = channel.take().into_iter().filter_map(|got| match got {
             Got::Text(text) => text.strip_prefix("MARK_MEDIA ").map(str::to_owned),
             _ => None,
         });
