@@ -77,9 +77,9 @@ impl Rig {
     fn reply(&mut self, call: &CallHandle, taken: &mut Outputs, pcm: Vec<i16>) -> crate::call::ReplyId {
         self.input(call, Input::Connected);
         let reply = loop {
-            match taken.try_recv().expect("a question") {
-                MediaOutput::Call(Output::Dialog(DialogCommand::Notice { reply, .. })) => break reply,
-                _ => {}
+            let output = taken.try_recv().expect("a question");
+            if let MediaOutput::Call(Output::Dialog(DialogCommand::Notice { reply, .. })) = output {
+                break reply;
             }
         };
         self.input(call, Input::Dialog(DialogEvent::Text { reply, delta: "Good morning.".to_owned() }));
@@ -456,11 +456,11 @@ fn a_backlog_that_a_mark_tells_of_is_flushed_so_that_no_latency_stays() {
     channel.send(&Message::Text(&start(320)));
     let mark = loop {
         rig.millis(1);
-        let marks = channel.take().into_iter().filter_map(|got| match got {
+        let mut marks = channel.take().into_iter().filter_map(|got| match got {
             Got::Text(text) => text.strip_prefix("MARK_MEDIA ").map(str::to_owned),
             _ => None,
         });
-        if let Some(mark) = marks.last() {
+        if let Some(mark) = marks.next_back() {
             break mark;
         }
     };
