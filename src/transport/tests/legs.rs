@@ -77,9 +77,8 @@ impl Rig {
     fn reply(&mut self, call: &CallHandle, taken: &mut Outputs, pcm: Vec<i16>) -> crate::call::ReplyId {
         self.input(call, Input::Connected);
         let reply = loop {
-            if let MediaOutput::Call(Output::Dialog(DialogCommand::Notice { reply, .. })) =
-                taken.try_recv().expect("a question")
-            {
+            let output = taken.try_recv().expect("a question");
+            if let MediaOutput::Call(Output::Dialog(DialogCommand::Notice { reply, .. })) = output {
                 break reply;
             }
         };
