@@ -137,7 +137,7 @@ mod tests {
     /// The packets of 400 ms, each 50 µs off the grid in turn.
     fn stream() -> Vec<Arrived> {
         let packet = |n: u64| Arrived {
-            at_ns: START + n * 20_000_000 + if n % 2 == 0 { 0 } else { 50_000 },
+            at_ns: START + n * 20_000_000 + if n.is_multiple_of(2) { 0 } else { 50_000 },
             sequence: n as u16,
             position_ns: n as i64 * PACKET_NS,
             stamp: None,
