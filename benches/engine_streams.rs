@@ -7,8 +7,8 @@
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on fails")]
 #![allow(clippy::print_stdout, reason = "the result")]
 
-use arioso::audio::SampleRate;
 use arioso::audio::g711::Law;
+use arioso::audio::{PcmFormat, SampleRate};
 use arioso::call::{CallId, DialogCommand, DialogEvent, SynthesizerCommand, SynthesizerEvent};
 use arioso::speech::failover::{CallEngines, Candidate, EngineSet};
 use arioso::speech::grpc::{GrpcEngine, GrpcSettings};
@@ -91,7 +91,9 @@ fn client(calls: usize) {
     let url = format!("http://{}", far.next().unwrap().unwrap());
     pin(0);
     runtime().block_on(async {
-        let engine = Arc::new(GrpcEngine::new(GrpcSettings::new("far", url)).unwrap());
+        // The time in the samples would not survive a law.
+        let settings = GrpcSettings { audio: Some(PcmFormat::MANDATORY), ..GrpcSettings::new("far", url) };
+        let engine = Arc::new(GrpcEngine::new(settings).unwrap());
         let set = EngineSet {
             recognizers: vec![Candidate::new("far", Arc::clone(&engine) as Arc<dyn Recognizer>)],
             synthesizers: vec![Candidate::new("far", Arc::clone(&engine) as Arc<dyn Synthesizer>)],
