@@ -10,8 +10,8 @@
 // A load generator is the outside world: it has a clock.
 #![allow(clippy::disallowed_methods)]
 
-use arioso::audio::SampleRate;
 use arioso::audio::g711::Law;
+use arioso::audio::{PcmFormat, SampleRate};
 use arioso::call::{CallId, DialogCommand, DialogEvent, SynthesizerCommand, SynthesizerEvent};
 use arioso::speech::failover::{CallEngines, Candidate, EngineSet};
 use arioso::speech::grpc::{GrpcEngine, GrpcSettings};
@@ -94,7 +94,9 @@ fn client(calls: usize) {
     let url = format!("http://{}", far.next().unwrap().unwrap());
     pin(0);
     runtime().block_on(async {
-        let engine = Arc::new(GrpcEngine::new(GrpcSettings::new("far", url)).unwrap());
+        // The time in the samples would not survive a law.
+        let settings = GrpcSettings { audio: Some(PcmFormat::MANDATORY), ..GrpcSettings::new("far", url) };
+        let engine = Arc::new(GrpcEngine::new(settings).unwrap());
         let set = EngineSet {
             recognizers: vec![Candidate::new("far", Arc::clone(&engine) as Arc<dyn Recognizer>)],
             synthesizers: vec![Candidate::new("far", Arc::clone(&engine) as Arc<dyn Synthesizer>)],

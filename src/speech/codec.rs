@@ -6,8 +6,9 @@ use std::marker::PhantomData;
 use tonic::codec::{BufferSettings, Codec};
 use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
-/// What a buffer begins with and grows by: one message of caller audio at 8 kHz.
-const BUFFER_BYTES: usize = 512;
+/// What a buffer begins with and grows by. The buffers of most streams wait for messages that rarely come; that of caller audio
+/// grows once and is then used again for each message.
+const BUFFER_BYTES: usize = 128;
 
 /// Messages that are ready at the same time are sent together up to this length. Longer DATA frames, such as a fail-over makes,
 /// cost a system call each.

@@ -14,16 +14,14 @@ const FILLED_GAP: Duration = Duration::from_secs(1);
 pub(super) struct CallerAudio {
     call: SampleRate,
     format: PcmFormat,
-    /// Where the two rates differ.
-    resampled: Option<Resampled>,
+    /// Where the two rates differ. Boxed: most calls have none.
+    resampled: Option<Box<Resampled>>,
 }
 
 /// The output trails the input by what the filter holds (2 ms at most); its positions are exact.
 #[derive(Clone)]
 struct Resampled {
     resampler: FrameResampler,
-    /// The same at the beginning of a stream.
-    fresh: FrameResampler,
     /// Samples at the rate of the engine in which the filter swings in; cut off.
     lead_in: usize,
     /// Position behind the last sample that was taken in, at the rate of the call; `None` before the first.
@@ -44,10 +42,10 @@ impl CallerAudio {
         let resampled = if call == rate {
             None
         } else {
-            let fresh = FrameResampler::new(call, rate).ok_or_else(|| {
+            let resampler = FrameResampler::new(call, rate).ok_or_else(|| {
                 EngineError::Local(format!("audio of a call at {} Hz cannot be made {format}", call.hz()))
             })?;
-            Some(Resampled { resampler: fresh.clone(), fresh, lead_in: 0, taken: None, given: 0, out: Vec::new() })
+            Some(Box::new(Resampled { resampler, lead_in: 0, taken: None, given: 0, out: Vec::new() }))
         };
         Ok(Self { call, format, resampled })
     }
@@ -63,8 +61,10 @@ impl CallerAudio {
             Some(0) => {}
             Some(gap) if gap > 0 && gap <= call.samples_in(FILLED_GAP) => resampled.push(&vec![0; gap as usize]),
             _ => {
-                resampled.resampler = resampled.fresh.clone();
-                resampled.lead_in = resampled.fresh.trail_samples();
+                if let Some(fresh) = FrameResampler::new(call, rate) {
+                    resampled.resampler = fresh;
+                }
+                resampled.lead_in = resampled.resampler.trail_samples();
                 resampled.given = call.position_at(rate, start_sample);
             }
         }
