@@ -47,6 +47,8 @@ pub struct NewCall {
 
 /// Who the caller talks to.
 #[derive(Clone, Debug)]
+// There is one a call, for as long as it takes to reach the worker.
+#[allow(clippy::large_enum_variant)]
 pub enum Driver {
     /// A bot.
     Conversation(CallSettings),

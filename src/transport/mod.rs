@@ -128,10 +128,9 @@ impl Workers {
     /// Any of the first group of [`TransportError`]; nothing is left running then.
     pub fn start(settings: WorkerSettings) -> Result<(Self, mpsc::Receiver<AudioBatch>), TransportError> {
         let count = settings.worker_count()?;
-        match priority::forbidden(&settings.cpus) {
-            Ok(Some(cpu)) => return Err(TransportError::Cpu { cpu }),
-            // If the system does not even say what is allowed, tying a thread to a processor will fail and be logged.
-            Ok(None) | Err(_) => {}
+        // If the system does not even say what is allowed, tying a thread to a processor will fail and be logged.
+        if let Ok(Some(cpu)) = priority::forbidden(&settings.cpus) {
+            return Err(TransportError::Cpu { cpu });
         }
         let (filled, batches) = mpsc::channel(count * BATCHES_PER_WORKER);
         let serials = Arc::new(AtomicU64::new(1));
