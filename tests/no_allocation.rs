@@ -5,12 +5,15 @@
 //! Allocations are counted for this thread alone, and not while the far ends act, which run on it too.
 
 use arioso::audio::g711::Law;
-use arioso::audio::{Codec, SampleRate};
+use arioso::audio::{
+    ByteOrder, Codec, Decoder, Encoder, FrameResampler, MAX_FRAME_BYTES, MAX_FRAME_SAMPLES, SampleRate,
+};
 use arioso::call::{BargeIn, CallId, CallSettings, Endpointing, Input, NoInput, Watchdogs};
 use arioso::transport::{
     AudioBatch, AudioSocketLeg, CallHandle, Driver, Leg, LegKeys, MediaOutput, NewCall, RtpLeg, SteppedWorker,
     WebSocketLeg, Worker, WorkerSettings,
 };
+use arioso::vad::Detector;
 use arioso::wire::audiosocket::{AudioType, Frame};
 use arioso::wire::media_websocket::Format;
 use arioso::wire::websocket::{Message, Role};
@@ -232,6 +235,38 @@ fn fifty_calls_over_audiosocket_allocate_nothing() {
 #[test]
 fn fifty_calls_over_websocket_allocate_nothing() {
     nothing_is_allocated(2..3);
+}
+
+#[test]
+fn codecs_resamplers_and_detectors_allocate_nothing_once_they_are_made() {
+    const RATES: [SampleRate; 4] =
+        [SampleRate::HZ_8000, SampleRate::HZ_16000, SampleRate::HZ_24000, SampleRate::HZ_48000];
+    let linear = RATES.map(Codec::Linear16);
+    for codec in [Codec::G711(Law::Mu), Codec::G711(Law::A), Codec::G722, Codec::Opus].into_iter().chain(linear) {
+        let mut encoder = Encoder::new(codec, ByteOrder::Big).unwrap();
+        let mut decoder = Decoder::new(codec, ByteOrder::Big).unwrap();
+        let (frame, mut payload, mut pcm) = ([900; MAX_FRAME_SAMPLES], [0; MAX_FRAME_BYTES], [0; MAX_FRAME_SAMPLES]);
+        let frame = &frame[..codec.rate().frame_samples()];
+        let counted = allocation_counter::measure(|| {
+            for _ in 0..50 {
+                let bytes = encoder.encode(frame, &mut payload).unwrap();
+                assert_eq!(decoder.decode(&payload[..bytes], &mut pcm), Ok(frame.len()));
+                assert!(decoder.decode(&[], &mut pcm).is_err());
+            }
+        });
+        assert_eq!(counted.count_total, 0, "{codec:?}");
+    }
+    for (from, to) in RATES.into_iter().flat_map(|from| RATES.into_iter().map(move |to| (from, to))) {
+        let (mut resampler, mut detector) = (FrameResampler::new(from, to).unwrap(), Detector::new(from));
+        let (frame, mut out) = (vec![900; from.frame_samples()], [0; MAX_FRAME_SAMPLES]);
+        let counted = allocation_counter::measure(|| {
+            for _ in 0..50 {
+                assert_eq!(resampler.push(&frame, &mut out), to.frame_samples());
+                detector.is_speech(&frame);
+            }
+        });
+        assert_eq!(counted.count_total, 0, "from {from:?} to {to:?}");
+    }
 }
 
 #[test]
