@@ -1,7 +1,8 @@
 //! Callers who talk with the reception.
 
 use super::rig::{
-    GREETING, OPENING_HOURS, Options, Rig, SALES, SUPPORT, answer_since, good_bye, is_heard, voice, words_of,
+    Carrier, GREETING, MediaLeg, OPENING_HOURS, Options, Rig, SALES, SUPPORT, answer_since, good_bye, is_heard, voice,
+    words_of,
 };
 use crate::shared::SOON;
 use arioso::bench::caller::{Caller, CallerCodec, CallerSettings, Dbfs, Party, voice_onset};
@@ -82,7 +83,7 @@ async fn a_key_stops_the_greeting_and_is_answered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leg_in_a_law_is_understood_too() {
-    let rig = Rig::start(Options { media: "law = \"alaw\"", ..Options::default() }).await;
+    let rig = Rig::start(Options { legs: vec![MediaLeg::new(Carrier::Rtp, "alaw")], ..Options::default() }).await;
     let settings = CallerSettings::new(rig.asterisk.sip_address(), "100").with_codecs([CallerCodec::ALAW]);
     let call = Caller::call(settings).await.expect("the call is answered");
     let greeting = answer_since(&call, call.answered_at().expect("answered")).await;
