@@ -1,5 +1,5 @@
-//! What a call costs on its media worker, a frame of 20 ms at a time: `cargo bench --bench call`. One core carries 1 s / 50 /
-//! (time of a frame) calls of this, the kernel's share not counted.
+//! What a call costs on its media worker, a frame of 20 ms at a time: `cargo bench --bench call`. One core carries 1 s
+//! / 50 / (time of a frame) calls of this, the kernel's share not counted.
 
 mod signal;
 

@@ -1,4 +1,5 @@
-//! What a change of rate costs, a frame of 20 ms at a time: the resampler of the per-frame path beside that for engine audio.
+//! What a change of rate costs, a frame of 20 ms at a time: the resampler of the per-frame path beside that for engine
+//! audio.
 //! `cargo bench --bench resample`.
 //!
 //! One call alone keeps its state in the nearest cache; a thousand calls in turn, as on a media worker, do not.

@@ -1,4 +1,5 @@
-//! The codecs of an external-media leg: which there are, what Asterisk calls them, and what can be wrong with a payload.
+//! The codecs of an external-media leg: which there are, what Asterisk calls them, and what can be wrong with a
+//! payload.
 
 use super::SampleRate;
 use super::g711::Law;

@@ -29,9 +29,9 @@ impl Decoder {
         }))
     }
 
-    /// Decodes a payload of any packet time into the beginning of `out`, and says how many samples (at
-    /// [`Codec::rate`]) it held. Never allocates. [`MAX_PAYLOAD_SAMPLES`](super::MAX_PAYLOAD_SAMPLES) are always room enough
-    /// for what a telephone sends.
+    /// Decodes a payload of any packet time into the beginning of `out`, and says how many samples (at [`Codec::rate`])
+    /// it held. Never allocates. [`MAX_PAYLOAD_SAMPLES`](super::MAX_PAYLOAD_SAMPLES) are always room enough for what a
+    /// telephone sends.
     ///
     /// # Errors
     /// The payload is empty, ends within a sample, holds more than `out` has room for, or is no Opus. Nothing of it is

@@ -29,8 +29,8 @@ impl Encoder {
         }))
     }
 
-    /// Encodes a frame of PCM (at [`Codec::rate`], normally 20 ms) into the beginning of `out`, and says how many bytes it
-    /// took. Never allocates. [`MAX_FRAME_BYTES`](super::MAX_FRAME_BYTES) are room enough for 20 ms of any codec.
+    /// Encodes a frame of PCM (at [`Codec::rate`], normally 20 ms) into the beginning of `out`, and says how many bytes
+    /// it took. Never allocates. [`MAX_FRAME_BYTES`](super::MAX_FRAME_BYTES) are room enough for 20 ms of any codec.
     ///
     /// # Errors
     /// `out` is too short, or the codec has no packet for a frame of this length. Nothing is encoded then.

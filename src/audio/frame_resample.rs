@@ -1,12 +1,13 @@
-//! Change of sample rate on the per-frame path of every call: caller audio for a recogniser or a detector that wants another
-//! rate. A frame of 20 ms in is a frame of 20 ms out.
+//! Change of sample rate on the per-frame path of every call: caller audio for a recogniser or a detector that wants
+//! another rate. A frame of 20 ms in is a frame of 20 ms out.
 //!
-//! A windowed sinc of 32 samples of the lower rate, cut into the phases that are needed, in a table that all calls share; a call
-//! keeps some hundred bytes of past samples. [`Resampler`](super::Resampler), which knows every pair of rates, keeps 20 KB a call
-//! that go through the cache with every frame: it is for what a call does rarely, the audio of engines.
+//! A windowed sinc of 32 samples of the lower rate, cut into the phases that are needed, in a table that all calls
+//! share; a call keeps some hundred bytes of past samples. [`Resampler`](super::Resampler), which knows every pair of
+//! rates, keeps 20 KB a call that go through the cache with every frame: it is for what a call does rarely, the audio
+//! of engines.
 //!
-//! The passband ends at 85 % of half the lower rate (3.4 kHz at 8 kHz); 70 dB below is everything from 115 % on (4.6 kHz). Output
-//! trails input by 16 samples of the lower rate: 2 ms at 8 kHz.
+//! The passband ends at 85 % of half the lower rate (3.4 kHz at 8 kHz); what lies above 115 % of it (4.6 kHz) is at
+//! least 60 dB down. Output trails input by 16 samples of the lower rate: 2 ms at 8 kHz.
 
 use super::SampleRate;
 use std::f64::consts::PI;
@@ -19,7 +20,8 @@ const FILTER_SAMPLES: usize = 32;
 /// Shape of the Kaiser window: stopband against width of the transition.
 const KAISER_BETA: f64 = 7.0;
 
-/// Samples that a filter makes at a time: they are vectors to the processor, and each needs its own order of additions only.
+/// Samples that a filter makes at a time: they are vectors to the processor, and each needs its own order of additions
+/// only.
 const SIDE_BY_SIDE: usize = 8;
 
 /// The greatest factor between two rates: 8 and 48 kHz.
@@ -31,7 +33,8 @@ const BLOCK: usize = 160;
 /// Groups of past samples that a filter may look at: its length, and one for the phases between.
 const MAX_LAG: usize = FILTER_SAMPLES + 1;
 
-/// A streaming resampler of mono 16-bit PCM between rates of telephony. The output does not depend on how the input was cut.
+/// A streaming resampler of mono 16-bit PCM between rates of telephony. The output does not depend on how the input was
+/// cut.
 #[derive(Clone)]
 pub struct FrameResampler {
     from: SampleRate,
@@ -48,8 +51,8 @@ pub struct FrameResampler {
 impl FrameResampler {
     /// A resampler at the beginning of a stream. Allocates only if it is the first of its ratio.
     ///
-    /// `None` for a pair of rates that have no table: one has to be 2, 3, 6 or 3/2 times the other, as all of 8, 16, 24 and 48 kHz
-    /// are.
+    /// `None` for a pair of rates that have no table: one has to be 2, 3, 6 or 3/2 times the other, as all of 8, 16, 24
+    /// and 48 kHz are.
     pub fn new(from: SampleRate, to: SampleRate) -> Option<Self> {
         let filter = if from == to { None } else { Some(Filter::shared(from, to)?) };
         Some(Self { from, to, filter, history: [0; MAX_LAG * MAX_FACTOR], rest: [0; MAX_FACTOR], rest_samples: 0 })
@@ -119,8 +122,8 @@ impl fmt::Debug for FrameResampler {
 
 /// A ratio of rates and its filter: groups of `down` samples become groups of `up` samples.
 ///
-/// Sample `lane` of each group, taken alone, is a stream of its own, and so is sample `phase` of each group that comes out. The
-/// filter of the whole falls into one for each lane and phase, each a plain convolution.
+/// Sample `lane` of each group, taken alone, is a stream of its own, and so is sample `phase` of each group that comes
+/// out. The filter of the whole falls into one for each lane and phase, each a plain convolution.
 struct Filter {
     up: usize,
     down: usize,
@@ -158,8 +161,8 @@ impl Filter {
 
     fn design(up: usize, down: usize) -> Self {
         let prototype = low_pass(up.max(down));
-        // Tap t of the prototype, which runs at `up` times the rate of the input, meets sample `lane` of the group `back` groups ago
-        // where t = up * (down * back - lane) + down * phase.
+        // Tap t of the prototype, which runs at `up` times the rate of the input, meets sample `lane` of the group
+        // `back` groups ago where t = up * (down * back - lane) + down * phase.
         let mut kernels: Vec<Kernel> = Vec::new();
         for lane in 0..down {
             for phase in 0..up {
@@ -245,7 +248,8 @@ impl Kernel {
 
 /// To the nearest integer of 16 bits.
 fn round(value: f32) -> i16 {
-    /// 1.5 × 2^23: a number of this size has no bits for fractions, so that adding it rounds; the integer stands in the low bits.
+    /// 1.5 × 2^23: a number of this size has no bits for fractions, so that adding it rounds; the integer stands in the
+    /// low bits.
     const NO_FRACTION: f32 = 12_582_912.0;
     (value.clamp(f32::from(i16::MIN), f32::from(i16::MAX)) + NO_FRACTION).to_bits() as i16
 }

@@ -1,11 +1,12 @@
 //! G.722 at 64 kbit/s (ITU-T G.722, 09/2012): 16 kHz audio in two bands of 8 kHz, each coded as the difference from a
 //! prediction. Six bits a sample carry the lower band and two the upper one: a byte for two samples.
 //!
-//! Names in capitals are those of the recommendation's blocks and tables. The arithmetic is its 16-bit fixed point. In one place it is that of the implementations in use, Asterisk's among them: the sum of the six zeros of
-//! the predictor (FILTEZ) is limited once, not after each addition.
+//! Names in capitals are those of the recommendation's blocks and tables. The arithmetic is its 16-bit fixed point. In
+//! one place it is that of the implementations in use, Asterisk's among them: the sum of the six zeros of the predictor
+//! (FILTEZ) is limited once, not after each addition.
 //!
-//! A block of 20 ms goes through the filter that splits the bands as a whole, then through the bands, so that the filter becomes
-//! vector code and nothing has to be moved for each sample.
+//! A block of 20 ms goes through the filter that splits the bands as a whole, then through the bands, so that the
+//! filter becomes vector code and nothing has to be moved for each sample.
 
 mod band;
 mod tables;

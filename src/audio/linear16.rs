@@ -1,5 +1,6 @@
-//! LINEAR16 (L16): uncompressed samples of two bytes. RFC 3551, 4.5.11 sends the high byte first; Asterisk's AudioSocket
-//! and WebSocket channels send the byte order of the machine, which is little-endian wherever Asterisk runs today.
+//! LINEAR16 (L16): uncompressed samples of two bytes. RFC 3551, 4.5.11 sends the high byte first; Asterisk's
+//! AudioSocket and WebSocket channels send the byte order of the machine, which is little-endian wherever Asterisk runs
+//! today.
 
 use super::ByteOrder;
 

@@ -1,6 +1,7 @@
 //! Opus (RFC 6716) through libopus, at 16 kHz and one channel.
 //!
-//! Encoding costs more than everything else that a call does, so the encoder is set to what a telephone needs and no more:
+//! Encoding costs more than everything else that a call does, so the encoder is set to what a telephone needs and no
+//! more:
 //!
 //! | setting | value | why |
 //! |---|---|---|

@@ -4,6 +4,9 @@
 //! frames of that length, so a block is a whole number of samples at both rates and nothing has to be interpolated.
 //! Output trails input by half a block plus what is still missing from a block: 10 to 30 ms. The 10 ms that the filter
 //! takes to swing in are cut off, so that sample 0 of the output is sample 0 of the input.
+//!
+//! It knows every pair of rates, and is for whole streams that a call has now and then: the audio of engines and
+//! prompts. What every frame of every call goes through is [`FrameResampler`](super::FrameResampler).
 
 use super::SampleRate;
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
@@ -164,7 +167,8 @@ mod tests {
         (0..samples).map(|n| (10_000.0 * (2.0 * PI * hz * n as f64 / f64::from(rate)).sin()).round() as i16).collect()
     }
 
-    /// Level of `got` against `wanted`, and of what is not `wanted`, in decibels: the best fit of amplitude and phase at
+    /// Level of `got` against `wanted`, and of what is not `wanted`, in decibels: the best fit of amplitude and phase
+    /// at
     /// `hz` is taken as the signal.
     fn signal_to_noise(got: &[i16], hz: f64, rate: u32) -> f64 {
         let angle = |n: usize| 2.0 * PI * hz * n as f64 / f64::from(rate);

@@ -13,7 +13,8 @@ pub struct Detector {
 
 /// What decides.
 enum Model {
-    /// The Gaussian mixture model of WebRTC: 1 to 2 µs a frame, 60 to 80 ms behind an onset; also fires on tones and hum.
+    /// The Gaussian mixture model of WebRTC: 1 to 2 µs a frame, 60 to 80 ms behind an onset; also fires on tones and
+    /// hum.
     WebRtc(Vad),
 }
 
@@ -21,7 +22,8 @@ enum Model {
 enum Feed {
     /// It knows the rate of the call.
     Direct,
-    /// From a rate that has a table of ours (24 and 48 kHz) to 8 kHz. The model could take 48 kHz, but at the double of the cost.
+    /// From a rate that has a table of ours (24 and 48 kHz) to 8 kHz. The model could take 48 kHz, but at the double of
+    /// the cost.
     Frames(Box<FrameResampler>),
     /// From any other rate to 8 kHz. Holds what is not a whole frame yet.
     Stream(Box<Resampler>, Vec<i16>),
@@ -142,7 +144,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_frame_of_a_wrong_length_is_no_speech_and_does_no_harm(lengths in prop::collection::vec(0usize..1_200, 1..20)) {
+        fn a_frame_of_a_wrong_length_is_no_speech_and_does_no_harm(
+            lengths in prop::collection::vec(0usize..1_200, 1..20),
+        ) {
             for rate in rates() {
                 let mut detector = Detector::new(rate);
                 for length in lengths.iter().filter(|length| **length != rate.frame_samples()) {

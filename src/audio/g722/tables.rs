@@ -97,8 +97,8 @@ const fn low_codes() -> [[u8; LOW_STEPS]; 2] {
     let mut table = [[0; LOW_STEPS]; 2];
     let mut step = 0;
     while step < LOW_STEPS {
-        // The two smallest negative steps stand at the very end; what would be codes 0 to 3 is never sent, so that no byte is
-        // without a bit set.
+        // The two smallest negative steps stand at the very end; what would be codes 0 to 3 is never sent, so that no
+        // byte is without a bit set.
         table[0][step] = if step < 2 { 63 - step } else { 33 - step } as u8;
         table[1][step] = (61 - step) as u8;
         step += 1;
@@ -137,9 +137,9 @@ static LOW_RECIPROCAL: [u32; LOW_SCALE.len()] = {
 
 /// QUANTL: how many decision levels, scaled by the factor at `log`, lie at or below `magnitude` (15 bits).
 ///
-/// The recommendation compares with one level after the other. Here a division, made of a multiplication, finds the only one
-/// that is in doubt: `level * scale >> 12 <= magnitude` holds for all levels below `(magnitude + 1) * 2^12 / scale`. That is
-/// found up to 2 too small, so that the one in doubt lies in its bin or at the beginning of the next.
+/// The recommendation compares with one level after the other. Here a division, made of a multiplication, finds the
+/// only one that is in doubt: `level * scale >> 12 <= magnitude` holds for all levels below `(magnitude + 1) * 2^12 /
+/// scale`. That is found up to 2 too small, so that the one in doubt lies in its bin or at the beginning of the next.
 pub fn quantize(magnitude: i32, log: usize, scale: i32) -> usize {
     let limit = (u64::from(magnitude as u32 + 1) * u64::from(LOW_RECIPROCAL[log])) >> 15;
     let bin = (limit as usize / BIN).min(LEVELS_BELOW.len() - 1);

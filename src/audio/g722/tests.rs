@@ -4,8 +4,8 @@ use ezk_g722::libg722::{self, Bitrate};
 use proptest::prelude::*;
 use std::f64::consts::TAU;
 
-/// What the independent implementation sends for the first pair of samples if that is silent. Its scale factors are 0 then and
-/// not the recommendation's 32 and 8, so that this code says something else than it does afterwards.
+/// What the independent implementation sends for the first pair of samples if that is silent. Its scale factors are 0
+/// then and not the recommendation's 32 and 8, so that this code says something else than it does afterwards.
 const THEIR_FIRST_CODE: u8 = 0xA0;
 
 /// Both implementations at the same point: behind a pair of silent samples of the other one.
