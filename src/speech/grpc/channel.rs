@@ -1,5 +1,7 @@
-//! The connections to one engine: a few channels, shared by all calls.
+//! The connections to one engine: a few channels for each service, shared by all calls. The services have their own, so that
+//! the streams with caller audio lie side by side: what many of them send at a time leaves in few writes.
 
+use crate::call::Service as Kind;
 use crate::speech::proto::{CONNECTION_WINDOW_BYTES, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW_BYTES};
 use crate::speech::tcp::Tcp;
 use hyper_util::rt::TokioIo;
@@ -16,7 +18,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 /// Streams on one channel before another is opened: servers let 100 to 250 in, and those over it wait in silence.
 const STREAMS_A_CHANNEL: usize = 200;
-/// More connections than this cost more than they bring; beyond it the channels are filled evenly.
+/// More connections than this for one service cost more than they bring; beyond it the channels are filled evenly.
 const MAX_CHANNELS: usize = 16;
 /// Pings show a dead connection on which nothing comes from the engine. Engines close connections that ping more often.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(60);
@@ -35,6 +37,7 @@ pub(super) struct Channels {
 
 #[derive(Debug)]
 struct Shard {
+    service: Kind,
     channel: Channel,
     /// One clone in every lease: its count is the number of streams.
     streams: Arc<()>,
@@ -67,15 +70,16 @@ impl Channels {
         self.connected.load(Ordering::Relaxed)
     }
 
-    /// A place on the emptiest channel. Must be called inside a tokio runtime.
-    pub(super) fn lease(&self) -> Lease {
+    /// A place on the emptiest channel of a service. Must be called inside a tokio runtime.
+    pub(super) fn lease(&self, service: Kind) -> Lease {
         let mut shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
-        let emptiest = shards.iter().min_by_key(|shard| shard.streams());
+        let of_service = || shards.iter().filter(|shard| shard.service == service);
+        let emptiest = of_service().min_by_key(|shard| shard.streams());
         let shard = match emptiest {
-            Some(shard) if shard.streams() < STREAMS_A_CHANNEL || shards.len() == MAX_CHANNELS => shard,
+            Some(shard) if shard.streams() < STREAMS_A_CHANNEL || of_service().count() == MAX_CHANNELS => shard,
             _ => {
                 let channel = self.endpoint.connect_with_connector_lazy(self.connector.clone());
-                let shard = Shard { channel, streams: Arc::default() };
+                let shard = Shard { service, channel, streams: Arc::default() };
                 let index = shards.len();
                 shards.push(shard);
                 &shards[index]
@@ -160,19 +164,22 @@ mod tests {
     #[tokio::test]
     async fn streams_fill_a_channel_before_the_next_is_opened() {
         let channels = Channels::new(Endpoint::from_static("http://127.0.0.1:1"), Duration::from_millis(500));
-        let mut leases: Vec<_> = (0..STREAMS_A_CHANNEL).map(|_| channels.lease()).collect();
+        let mut leases: Vec<_> = (0..STREAMS_A_CHANNEL).map(|_| channels.lease(Kind::Recognition)).collect();
         assert_eq!(channels.shards.lock().expect("lock").len(), 1);
-        leases.push(channels.lease());
+        leases.push(channels.lease(Kind::Recognition));
         assert_eq!(channels.shards.lock().expect("lock").len(), 2);
         leases.clear();
-        let _lease = channels.lease();
+        let _lease = channels.lease(Kind::Recognition);
         assert_eq!(channels.shards.lock().expect("lock").len(), 2, "channels are kept and used again");
+        let _lease = channels.lease(Kind::Dialog);
+        assert_eq!(channels.shards.lock().expect("lock").len(), 3, "every service has its own");
     }
 
     #[tokio::test]
     async fn channels_are_bounded_and_filled_evenly_beyond() {
         let channels = Channels::new(Endpoint::from_static("http://127.0.0.1:1"), Duration::from_millis(500));
-        let _leases: Vec<_> = (0..MAX_CHANNELS * (STREAMS_A_CHANNEL + 2)).map(|_| channels.lease()).collect();
+        let _leases: Vec<_> =
+            (0..MAX_CHANNELS * (STREAMS_A_CHANNEL + 2)).map(|_| channels.lease(Kind::Recognition)).collect();
         let shards = channels.shards.lock().expect("lock");
         assert_eq!(shards.len(), MAX_CHANNELS);
         assert!(shards.iter().all(|shard| shard.streams() == STREAMS_A_CHANNEL + 2));

@@ -2,6 +2,7 @@
 
 use super::GrpcEngine;
 use crate::audio::{FrameResampler, PcmFormat};
+use crate::call::Service;
 use crate::speech::SessionStart;
 use crate::speech::proto::catalog_service_client::CatalogServiceClient;
 use crate::speech::proto::{GetCatalogRequest, GetCatalogResponse, MAX_MESSAGE_BYTES, SpeechService, pcm_format};
@@ -72,7 +73,7 @@ impl GrpcEngine {
         if let Some(token) = &self.settings.token {
             token.authorize(&mut metadata);
         }
-        let lease = self.channels.lease();
+        let lease = self.channels.lease(Service::Recognition);
         let mut client = CatalogServiceClient::new(lease.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let request = Request::from_parts(metadata, Extensions::new(), GetCatalogRequest::default());
         // A call waits for it, and the other half is for `started`.

@@ -138,7 +138,7 @@ impl GrpcEngine {
     }
 
     /// What every session is opened with.
-    fn opening(&self, call: &CallId, began: Instant) -> Opening<'_> {
+    fn opening(&self, call: &CallId, service: Service, began: Instant) -> Opening<'_> {
         let mut metadata = MetadataMap::new();
         // A call id is visible ASCII, so it is always a valid value.
         if let Ok(value) = call.as_str().parse() {
@@ -148,7 +148,7 @@ impl GrpcEngine {
             token.authorize(&mut metadata);
         }
         Opening {
-            lease: self.channels.lease(),
+            lease: self.channels.lease(service),
             metadata,
             limit: self.settings.connect_limit + self.settings.started_limit,
             began,
@@ -172,7 +172,7 @@ impl Recognizer for GrpcEngine {
         };
         let contract = recognition::Recognition::new(&start, format)?;
         session::open(
-            self.opening(&start.call, began),
+            self.opening(&start.call, Service::Recognition, began),
             contract,
             recognition::start(&start, format),
             |channel, request| async move {
@@ -198,7 +198,7 @@ impl Synthesizer for GrpcEngine {
         };
         let contract = synthesis::Synthesis::new(&start, format);
         session::open(
-            self.opening(&start.call, began),
+            self.opening(&start.call, Service::Synthesis, began),
             contract,
             synthesis::start(&start, format),
             |channel, request| async move {
@@ -219,7 +219,7 @@ impl Dialog for GrpcEngine {
         let span = self.span(&start.call, Service::Dialog);
         let contract = dialog::Dialog::new();
         session::open(
-            self.opening(&start.call, Instant::now()),
+            self.opening(&start.call, Service::Dialog, Instant::now()),
             contract,
             dialog::start(&start),
             |channel, request| async move {
