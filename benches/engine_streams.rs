@@ -6,7 +6,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on fails")]
 #![allow(clippy::print_stdout, reason = "the result")]
-
 // A load generator is the outside world: it has a clock.
 #![allow(clippy::disallowed_methods)]
 
