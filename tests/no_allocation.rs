@@ -277,7 +277,6 @@ fn a_call_takes_so_much_memory_on_its_worker_and_no_more() {
     // RTP, AudioSocket, WebSocket; all at 8 kHz with 16-bit or G.711 samples.
     for (kind, most) in [(0, 16 * 1024), (1, 16 * 1024), (2, 18 * 1024)] {
         let bytes = Rig::new(50, kind..kind + 1).memory / 50;
-        println!("transport {kind}: {bytes} bytes a call");
         assert!(bytes <= most && bytes > 1024, "transport {kind}: {bytes} bytes a call");
     }
 }
