@@ -5,8 +5,11 @@ use crate::audio::SampleRate;
 /// Frames that may wait: one for the next packet and 60 ms for what arrives in a bunch.
 const FRAMES: usize = 4;
 
-/// What the caller has said and not yet heard again. When it is full the oldest frame is dropped, so that the delay of a
-/// line that was once disturbed does not stay.
+/// Frames given in 1 s: a frame that was to spare for so long is too much delay.
+const CALM: u32 = 50;
+
+/// What the caller has said and not yet heard again. When it is full the oldest frame is dropped; and when a frame was to
+/// spare all the time it is left out, so that the delay of a line that was once disturbed does not stay.
 #[derive(Debug)]
 pub(super) struct Echo {
     /// A ring of [`FRAMES`] frames.
@@ -15,12 +18,14 @@ pub(super) struct Echo {
     /// Index of the oldest frame.
     oldest: usize,
     waiting: usize,
+    /// Frames given since there was last none to spare.
+    spare_for: u32,
 }
 
 impl Echo {
     pub(super) fn new(rate: SampleRate) -> Self {
         let frame_samples = rate.frame_samples();
-        Self { samples: vec![0; FRAMES * frame_samples].into(), frame_samples, oldest: 0, waiting: 0 }
+        Self { samples: vec![0; FRAMES * frame_samples].into(), frame_samples, oldest: 0, waiting: 0, spare_for: 0 }
     }
 
     /// A frame from the caller. Whether another one had to make room for it.
@@ -36,12 +41,28 @@ impl Echo {
         full
     }
 
-    /// The next frame for the caller: silence when nothing waits, so that the audio to Asterisk never pauses.
-    pub(super) fn speak(&mut self, out: &mut [i16]) {
-        match self.take() {
-            Some(frame) => out.copy_from_slice(&self.samples[frame..frame + self.frame_samples]),
-            None => out.fill(0),
+    /// The next frame for the caller: silence when nothing waits, so that the audio to Asterisk never pauses. Whether one
+    /// was left out to shorten the delay; then two become one, which begins as the first and ends as the second.
+    pub(super) fn speak(&mut self, out: &mut [i16]) -> bool {
+        let Some(frame) = self.take() else {
+            out.fill(0);
+            self.spare_for = 0;
+            return false;
+        };
+        out.copy_from_slice(&self.samples[frame..frame + self.frame_samples]);
+        self.spare_for = if self.waiting == 0 { 0 } else { self.spare_for + 1 };
+        if self.spare_for < CALM {
+            return false;
         }
+        self.spare_for = 0;
+        if let Some(next) = self.take() {
+            let length = self.frame_samples as i32;
+            for (done, (sample, later)) in (0..).zip(out.iter_mut().zip(&self.samples[next..])) {
+                // Between the two, so within their range.
+                *sample = ((i32::from(*sample) * (length - done) + i32::from(*later) * done) / length) as i16;
+            }
+        }
+        true
     }
 
     /// The place of the oldest frame, which counts as taken.
@@ -76,6 +97,28 @@ mod tests {
         assert_eq!(heard(&mut echo), 0);
     }
 
+    /// A stall of the line lets a bunch arrive at once; a second later the echo is as young as before.
+    #[test]
+    fn the_delay_of_a_line_that_was_once_disturbed_does_not_stay() {
+        let mut echo = Echo::new(SampleRate::HZ_8000);
+        for _ in 0..3 {
+            echo.hear(&[1000; 160]);
+        }
+        let mut left_out = 0;
+        let mut out = [0; 160];
+        for _ in 0..2 * CALM + 10 {
+            echo.hear(&[1000; 160]);
+            left_out += u32::from(echo.speak(&mut out));
+            assert_eq!(out, [1000; 160], "and nothing of it is heard");
+        }
+        assert_eq!((left_out, echo.waiting), (2, 1));
+        for _ in 0..CALM {
+            echo.hear(&[1000; 160]);
+            left_out += u32::from(echo.speak(&mut out));
+        }
+        assert_eq!((left_out, echo.waiting), (3, 0));
+    }
+
     /// Two 20 ms clocks that are not one: the queue neither runs empty every 700 ms nor grows without end.
     #[test]
     fn two_unsynchronised_clocks_drop_a_frame_now_and_then_and_the_delay_stays_bounded() {
@@ -89,7 +132,9 @@ mod tests {
                     dropped += u32::from(echo.hear(&[1; 160]));
                     said += 1.0;
                 }
-                silent += u32::from(heard(&mut echo) == 0);
+                let mut out = [0; 160];
+                dropped += u32::from(echo.speak(&mut out));
+                silent += u32::from(out[0] == 0);
                 assert!(echo.waiting <= FRAMES);
             }
         }

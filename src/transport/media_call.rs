@@ -279,7 +279,7 @@ impl MediaCall {
         let reply = &mut reply[..samples];
         match &mut self.talk {
             Talk::Conversation(call) => call.speak(reply, now),
-            Talk::Echo(echo, _) => echo.speak(reply),
+            Talk::Echo(echo, _) => sinks.counters.echo_frames_dropped.add(u64::from(echo.speak(reply))),
         }
         let sent = match &mut self.leg {
             LegState::Awaited | LegState::Lost(_) => Ok(()),
