@@ -6,8 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on fails")]
 #![allow(clippy::print_stdout, reason = "the result")]
-// A load generator is the outside world: it has a clock.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, reason = "not the core: it measures time")]
 
 use arioso::audio::g711::Law;
 use arioso::audio::{PcmFormat, SampleRate};
