@@ -10,7 +10,7 @@
 
 use arioso::audio::g711::Law;
 use arioso::audio::{PcmFormat, SampleRate};
-use arioso::call::{CallId, DialogCommand, DialogEvent, SynthesizerCommand, SynthesizerEvent};
+use arioso::call::{CallId, DialogCommand, DialogEvent, Endpointing, SynthesizerCommand, SynthesizerEvent};
 use arioso::speech::failover::{CallEngines, Candidate, EngineSet};
 use arioso::speech::grpc::{GrpcEngine, GrpcSettings};
 use arioso::speech::server::{EngineServer, ListenSettings, ServedEngines};
@@ -102,7 +102,7 @@ fn client(calls: usize) {
         };
         let open = |index: usize| {
             let (inputs, events) = queue::bounded(64);
-            (CallEngines::open(&set, start(index), inputs), events)
+            (CallEngines::open(&set, start(index), Endpointing::default().reach(), inputs), events)
         };
         // The first call brings the connection and everything that is made once.
         let _first = open(calls);

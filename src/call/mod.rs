@@ -21,16 +21,17 @@ mod settings;
 mod speaking;
 mod timer;
 
+pub use crate::vad::Endpointing;
 pub use engines::{
     DialogAction, DialogCommand, DialogEvent, DialogNotice, DialplanTarget, RecognizerCommand, RecognizerEvent,
     Service, Stage, SynthesizerCommand, SynthesizerEvent,
 };
 pub use event::{CallEvent, EndReason, HangUpBy, ReplyEnd, Timeline};
 pub use ids::{CallId, ReplyId, UtteranceIndex};
-pub use settings::{BargeIn, CallSettings, Endpointing, NoInput, Watchdogs};
+pub use settings::{BargeIn, CallSettings, NoInput, Watchdogs};
 
 use crate::media::playout::Playout;
-use crate::vad::{Detector, Segmenter, SegmenterSettings};
+use crate::vad::{Detector, Segmenter};
 use failing::Patience;
 use listening::{AwaitedFinal, OpenUtterance};
 use reply::Reply;
@@ -173,17 +174,10 @@ impl Call {
     ///
     /// Its first outputs ask for the greeting, so that it is ready when the caller is.
     pub fn new(settings: CallSettings, now: Instant) -> Self {
-        let endpointing = &settings.endpointing;
-        let segmenter = SegmenterSettings {
-            start_evidence: endpointing.start_evidence,
-            silence: endpointing.silence,
-            pre_roll: endpointing.pre_roll,
-            max_utterance: endpointing.max_utterance,
-        };
         let mut call = Self {
             phase: Phase::Preparing,
             detector: Detector::new(settings.rate),
-            segmenter: Segmenter::new(&segmenter, settings.rate),
+            segmenter: Segmenter::new(&settings.endpointing, settings.rate),
             position: 0,
             open: None,
             next_utterance: UtteranceIndex(0),

@@ -1,6 +1,7 @@
 //! The policy of one call: what the configuration of a bot says about turn-taking, as plain values.
 
 use crate::audio::SampleRate;
+use crate::vad::Endpointing;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,30 +22,6 @@ pub struct CallSettings {
     pub watchdogs: Watchdogs,
     /// Played when no engine is left, before the caller goes back to the dialplan. Samples at `rate`.
     pub apology: Arc<[i16]>,
-}
-
-/// When an utterance begins and ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpointing {
-    /// Speech within the last 200 ms that makes an utterance begin.
-    pub start_evidence: Duration,
-    /// Silence that ends an utterance.
-    pub silence: Duration,
-    /// Audio from before the decision that is counted to the utterance.
-    pub pre_roll: Duration,
-    /// An utterance is cut here, however long the caller goes on.
-    pub max_utterance: Duration,
-}
-
-impl Default for Endpointing {
-    fn default() -> Self {
-        Self {
-            start_evidence: Duration::from_millis(100),
-            silence: Duration::from_millis(600),
-            pre_roll: Duration::from_millis(300),
-            max_utterance: Duration::from_secs(30),
-        }
-    }
 }
 
 /// Whether the caller can interrupt a reply by speaking. A key press always can.

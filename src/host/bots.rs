@@ -15,6 +15,7 @@ use std::fs;
 use std::io::Cursor;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The spoken apology for when no engine is left; how it was made is told in `models/README.md`.
 const APOLOGY: &[u8] = include_bytes!("../../models/apology.en-US.wav");
@@ -152,6 +153,11 @@ impl Bot {
 impl ConversationBot {
     pub(super) fn engines(&self) -> &EngineSet {
         &self.engines
+    }
+
+    /// How long ago an utterance may have begun that is noticed now.
+    pub(super) fn reach(&self) -> Duration {
+        self.config.endpointing.reach()
     }
 
     fn call_settings(&self, rate: SampleRate) -> CallSettings {

@@ -73,7 +73,7 @@ impl Conversation {
             BotKind::Echo => Partner::Echo,
             BotKind::Conversation(bot) => {
                 let (sender, inputs) = queue::bounded(ENGINE_INPUTS);
-                let engines = CallEngines::open(bot.engines(), bot.session_start(call, codec), sender);
+                let engines = CallEngines::open(bot.engines(), bot.session_start(call, codec), bot.reach(), sender);
                 host.pump.add(media.key(), engines.audio_sender()).await;
                 Partner::Engines { engines, inputs }
             }
@@ -106,7 +106,7 @@ impl Conversation {
     pub(super) async fn act(&self, happening: Happening, observe: &Observer) -> Step {
         match happening {
             Happening::Engine(input) => self.input(input).await,
-            Happening::Media(Some(MediaOutput::Call(output))) => self.output(output, observe).await,
+            Happening::Media(Some(MediaOutput::Call(output))) => self.output(*output, observe).await,
             Happening::Media(Some(MediaOutput::LegLost(loss))) => Step::LegLost(loss),
             Happening::Media(None) => Step::End(CallEnd::WorkerLost),
         }

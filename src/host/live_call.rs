@@ -139,11 +139,12 @@ async fn converse(
     observe: &Observer,
 ) -> (CallEnd, Option<MediaStats>) {
     let codec = context.legs.codec();
-    let mut conversation = match Conversation::begin(&context.host, &arrival.call, &arrival.bot, codec).await {
+    let mut conversation = match Box::pin(Conversation::begin(&context.host, &arrival.call, &arrival.bot, codec)).await
+    {
         Ok(conversation) => conversation,
         Err(error) => {
             let end = CallEnd::SetUp(set_up::worker(error));
-            tear_down::tear_down(context, arrival, &end).await;
+            Box::pin(tear_down::tear_down(context, arrival, &end)).await;
             return (end, None);
         }
     };
@@ -151,7 +152,7 @@ async fn converse(
     let end = live.run().await;
     let stats = conversation.fall_silent(&context.host).await;
     // The caller does not wait for engines to say good-bye.
-    tokio::join!(tear_down::tear_down(context, arrival, &end), conversation.close());
+    tokio::join!(Box::pin(tear_down::tear_down(context, arrival, &end)), Box::pin(conversation.close()));
     (end, stats)
 }
 
@@ -170,10 +171,9 @@ impl LiveCall<'_> {
             milestones.first_words.notify_one();
         }
         let media = self.conversation.media().clone();
-        let set_up = set_up::set_up(self.context, self.arrival, &media, &milestones);
-        tokio::pin!(set_up);
+        // Boxed, here and below: a call's task is as large as the largest thing it ever waits for, and lasts.
+        let mut set_up = Some(Box::pin(set_up::set_up(self.context, self.arrival, &media, &milestones)));
         let mut connected = false;
-        let mut set_up_ended = false;
         let mut asked_to_end = false;
         let mut renewal = interval(self.context.renewal);
         let mut renewals = JoinSet::new();
@@ -184,8 +184,8 @@ impl LiveCall<'_> {
 
         let end = loop {
             let step = tokio::select! {
-                result = &mut set_up, if !set_up_ended => {
-                    set_up_ended = true;
+                result = until_done(&mut set_up) => {
+                    set_up = None;
                     connected = result.is_ok();
                     heard_by = connected.then(|| Instant::now() + DEAF_AFTER);
                     self.set_up_ended(result).await
@@ -220,7 +220,7 @@ impl LiveCall<'_> {
                 break end;
             }
         };
-        if !set_up_ended {
+        if let Some(set_up) = set_up {
             // A request that is under way may still make a leg or a bridge: wait, so that tear-down finds all of them.
             milestones.abandoned.cancel();
             let _ = set_up.await;
@@ -293,6 +293,14 @@ impl LiveCall<'_> {
 async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for what has not ended; for ever if there is nothing.
+async fn until_done<F: Future + Unpin>(task: &mut Option<F>) -> F::Output {
+    match task {
+        Some(task) => task.await,
         None => std::future::pending().await,
     }
 }

@@ -8,8 +8,12 @@ const FRAMES: usize = 4;
 /// Frames given in 1 s: a frame that was to spare for so long is too much delay.
 const CALM: u32 = 50;
 
+/// The highest sample of a frame that nobody misses: −42 dBFS, above the noise of a telephone line and below speech.
+const QUIET: u16 = 256;
+
 /// What the caller has said and not yet heard again. When it is full the oldest frame is dropped; and when a frame was to
-/// spare all the time it is left out, so that the delay of a line that was once disturbed does not stay.
+/// spare all the time it is left out, so that the delay of a line that was once disturbed does not stay. Only while the
+/// caller is quiet: what shows the quality of a line must not tear a tone or a word.
 #[derive(Debug)]
 pub(super) struct Echo {
     /// A ring of [`FRAMES`] frames.
@@ -18,7 +22,7 @@ pub(super) struct Echo {
     /// Index of the oldest frame.
     oldest: usize,
     waiting: usize,
-    /// Frames given since there was last none to spare.
+    /// Quiet frames given since one was last loud, or none was to spare.
     spare_for: u32,
 }
 
@@ -50,7 +54,8 @@ impl Echo {
             return false;
         };
         out.copy_from_slice(&self.samples[frame..frame + self.frame_samples]);
-        self.spare_for = if self.waiting == 0 { 0 } else { self.spare_for + 1 };
+        let spare = self.waiting > 0 && is_quiet(out) && is_quiet(self.oldest_frame());
+        self.spare_for = if spare { self.spare_for + 1 } else { 0 };
         if self.spare_for < CALM {
             return false;
         }
@@ -65,6 +70,11 @@ impl Echo {
         true
     }
 
+    fn oldest_frame(&self) -> &[i16] {
+        let at = self.oldest * self.frame_samples;
+        &self.samples[at..at + self.frame_samples]
+    }
+
     /// The place of the oldest frame, which counts as taken.
     fn take(&mut self) -> Option<usize> {
         self.waiting = self.waiting.checked_sub(1)?;
@@ -72,6 +82,10 @@ impl Echo {
         self.oldest = (self.oldest + 1) % FRAMES;
         Some(at)
     }
+}
+
+fn is_quiet(frame: &[i16]) -> bool {
+    frame.iter().all(|sample| sample.unsigned_abs() <= QUIET)
 }
 
 #[cfg(test)]
@@ -102,21 +116,22 @@ mod tests {
     fn the_delay_of_a_line_that_was_once_disturbed_does_not_stay() {
         let mut echo = Echo::new(SampleRate::HZ_8000);
         for _ in 0..3 {
-            echo.hear(&[1000; 160]);
+            echo.hear(&[100; 160]);
         }
-        let mut left_out = 0;
-        let mut out = [0; 160];
-        for _ in 0..2 * CALM + 10 {
-            echo.hear(&[1000; 160]);
-            left_out += u32::from(echo.speak(&mut out));
-            assert_eq!(out, [1000; 160], "and nothing of it is heard");
-        }
-        assert_eq!((left_out, echo.waiting), (2, 1));
-        for _ in 0..CALM {
-            echo.hear(&[1000; 160]);
-            left_out += u32::from(echo.speak(&mut out));
-        }
-        assert_eq!((left_out, echo.waiting), (3, 0));
+        let mut say_for = |frames, level| {
+            let mut left_out = 0;
+            for _ in 0..frames {
+                echo.hear(&[level; 160]);
+                let mut out = [0; 160];
+                left_out += u32::from(echo.speak(&mut out));
+                assert!(out == [100; 160] || out == [level; 160], "and nothing of it is heard");
+            }
+            (left_out, echo.waiting)
+        };
+        assert_eq!(say_for(10 * CALM, 1_000), (0, 3), "a tone is not torn");
+        assert_eq!(say_for(3, 100), (0, 3));
+        assert_eq!(say_for(2 * CALM + 10, 100), (2, 1));
+        assert_eq!(say_for(CALM, 100), (1, 0));
     }
 
     /// Two 20 ms clocks that are not one: the queue neither runs empty every 700 ms nor grows without end.

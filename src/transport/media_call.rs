@@ -315,7 +315,7 @@ impl MediaCall {
                     Input::EndRequested => EndReason::Drained,
                     _ => return,
                 };
-                self.control.pass(MediaOutput::Call(Output::End(end)), &self.id, sinks.counters);
+                self.control.pass(MediaOutput::Call(Box::new(Output::End(end))), &self.id, sinks.counters);
             }
         }
         self.drain(None, now, scratch, sinks);
@@ -410,7 +410,7 @@ impl MediaCall {
                         };
                         failed = failed.or(done.err());
                     }
-                    self.control.pass(MediaOutput::Call(output), &self.id, sinks.counters);
+                    self.control.pass(MediaOutput::Call(Box::new(output)), &self.id, sinks.counters);
                 }
             }
         }
@@ -449,14 +449,22 @@ mod tests {
         CallId::new("test").unwrap()
     }
 
+    fn end() -> MediaOutput {
+        MediaOutput::Call(Box::new(Output::End(EndReason::Drained)))
+    }
+
+    fn audio() -> MediaOutput {
+        MediaOutput::Call(Box::new(Output::CallerAudio { start_sample: 7 }))
+    }
+
     #[test]
     fn outputs_arrive_in_order() {
         let (outputs, mut taken) = mpsc::channel(2);
         let (mut control, counters) = (Control::Held(outputs), Counters::default());
-        control.pass(MediaOutput::Call(Output::End(EndReason::Drained)), &id(), &counters);
-        control.pass(MediaOutput::Call(Output::CallerAudio { start_sample: 7 }), &id(), &counters);
-        assert_eq!(taken.try_recv(), Ok(MediaOutput::Call(Output::End(EndReason::Drained))));
-        assert_eq!(taken.try_recv(), Ok(MediaOutput::Call(Output::CallerAudio { start_sample: 7 })));
+        control.pass(end(), &id(), &counters);
+        control.pass(audio(), &id(), &counters);
+        assert_eq!(taken.try_recv(), Ok(end()));
+        assert_eq!(taken.try_recv(), Ok(audio()));
         assert_eq!(counters.snapshot().calls_out_of_control, 0);
     }
 
@@ -465,7 +473,7 @@ mod tests {
         let (outputs, mut taken) = mpsc::channel(1);
         let (mut control, counters) = (Control::Held(outputs), Counters::default());
         for _ in 0..3 {
-            control.pass(MediaOutput::Call(Output::End(EndReason::Drained)), &id(), &counters);
+            control.pass(end(), &id(), &counters);
         }
         assert!(matches!(control, Control::Lost));
         assert_eq!(counters.snapshot().calls_out_of_control, 1, "counted once a call");
@@ -478,7 +486,7 @@ mod tests {
         let (outputs, taken) = mpsc::channel(1);
         drop(taken);
         let (mut control, counters) = (Control::Held(outputs), Counters::default());
-        control.pass(MediaOutput::Call(Output::End(EndReason::Drained)), &id(), &counters);
+        control.pass(end(), &id(), &counters);
         assert!(matches!(control, Control::Lost));
         assert_eq!(counters.snapshot().calls_out_of_control, 0);
     }

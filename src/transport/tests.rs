@@ -247,6 +247,13 @@ async fn what_the_caller_says_arrives_in_batches_with_its_position() {
     workers.stop().await.unwrap();
 }
 
+async fn next_output(taken: &mut mpsc::Receiver<MediaOutput>) -> Output {
+    match taken.recv().await.expect("the call is alive") {
+        MediaOutput::Call(output) => *output,
+        lost @ MediaOutput::LegLost(_) => panic!("{lost:?}"),
+    }
+}
+
 #[tokio::test]
 async fn what_the_engines_say_is_heard_at_the_far_end() {
     let (workers, _batches) = one_worker();
@@ -259,14 +266,14 @@ async fn what_the_engines_say_is_heard_at_the_far_end() {
     call.input(Input::Connected).await.unwrap();
     // Without a greeting the dialogue is asked to open the conversation, and its text goes to the synthesiser.
     let reply = loop {
-        match taken.recv().await.expect("the call is alive") {
-            MediaOutput::Call(Output::Dialog(DialogCommand::Notice { reply, .. })) => break reply,
-            other => assert!(matches!(other, MediaOutput::Call(Output::Event(_))), "{other:?}"),
+        match next_output(&mut taken).await {
+            Output::Dialog(DialogCommand::Notice { reply, .. }) => break reply,
+            other => assert!(matches!(other, Output::Event(_)), "{other:?}"),
         }
     };
     call.input(Input::Dialog(DialogEvent::Text { reply, delta: "Good morning.".to_owned() })).await.unwrap();
     call.input(Input::Dialog(DialogEvent::Done { reply })).await.unwrap();
-    while !matches!(taken.recv().await.expect("the call is alive"), MediaOutput::Call(Output::Synthesizer(_))) {}
+    while !matches!(next_output(&mut taken).await, Output::Synthesizer(_)) {}
     let pcm = vec![8_000; 1_600];
     call.input(Input::Synthesizer(SynthesizerEvent::Audio { reply, start_sample: 0, pcm })).await.unwrap();
     let mut spoken = [0; 160];

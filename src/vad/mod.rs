@@ -6,4 +6,4 @@ mod detector;
 mod segmenter;
 
 pub use detector::Detector;
-pub use segmenter::{SegmentEnd, SegmentEvent, Segmenter, SegmenterSettings};
+pub use segmenter::{Endpointing, SegmentEnd, SegmentEvent, Segmenter};

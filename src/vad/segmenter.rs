@@ -1,7 +1,7 @@
 //! From frame decisions to utterances: an utterance begins when enough of the recent past was speech, and ends after a
 //! stretch of silence or at its greatest length.
 
-use crate::audio::SampleRate;
+use crate::audio::{FRAME_TIME, SampleRate};
 use std::time::Duration;
 
 /// Frames of the past that are remembered: 64 × 20 ms.
@@ -12,7 +12,7 @@ const START_WINDOW: u32 = 10;
 
 /// When an utterance begins and ends. Durations are rounded down to whole frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SegmenterSettings {
+pub struct Endpointing {
     /// Speech within the last 200 ms that makes an utterance begin.
     pub start_evidence: Duration,
     /// Silence that ends it.
@@ -21,6 +21,25 @@ pub struct SegmenterSettings {
     pub pre_roll: Duration,
     /// Where it is cut, however long the caller goes on.
     pub max_utterance: Duration,
+}
+
+impl Default for Endpointing {
+    fn default() -> Self {
+        Self {
+            start_evidence: Duration::from_millis(100),
+            silence: Duration::from_millis(600),
+            pre_roll: Duration::from_millis(300),
+            max_utterance: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Endpointing {
+    /// How long ago an utterance may have begun that is noticed now: its pre-roll, and the time in which the evidence for it
+    /// came together.
+    pub fn reach(&self) -> Duration {
+        self.pre_roll + FRAME_TIME * START_WINDOW
+    }
 }
 
 /// What the segmenter found. Positions are samples since the first frame.
@@ -81,7 +100,7 @@ pub struct Segmenter {
 
 impl Segmenter {
     /// A segmenter at the start of a call.
-    pub fn new(settings: &SegmenterSettings, rate: SampleRate) -> Self {
+    pub fn new(settings: &Endpointing, rate: SampleRate) -> Self {
         Self {
             frame_samples: rate.frame_samples() as i64,
             history: 0,
@@ -167,8 +186,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn settings() -> SegmenterSettings {
-        SegmenterSettings {
+    fn settings() -> Endpointing {
+        Endpointing {
             start_evidence: Duration::from_millis(100),
             silence: Duration::from_millis(600),
             pre_roll: Duration::from_millis(300),

@@ -12,10 +12,10 @@ const PLAYBACK: Duration = Duration::from_secs(600);
 /// Of the packets, where the server sets the pace. On a WebSocket Asterisk does, by a timer of its own.
 const DRIFT_LIMIT: f64 = 0.020;
 
-/// How much older or younger what is played may be in the last minute than in the first. After a hiccup of the machine an
-/// echo may wait up to 60 ms longer, and on a WebSocket between 20 and 45 ms wait in Asterisk. A backlog that nothing holds
+/// How much older or younger what is played may be in the last minute than in the first. An echo gives back the delay of a
+/// hiccup in the next second of quiet; on a WebSocket between 20 and 45 ms wait in Asterisk. A backlog that nothing holds
 /// down is far beyond this after ten minutes: a busy Asterisk loses hundreds of milliseconds.
-const AGE_LIMIT: f64 = 0.090;
+const AGE_LIMIT: f64 = 0.050;
 
 /// A burst of tone every so often; its echo shows how old what is played is.
 const BURST_EVERY: Duration = Duration::from_secs(5);

@@ -11,6 +11,7 @@
 //! An engine that failed is passed over for a while by all calls ([`Breaker`]). The call is told of every switch, and
 //! says when it has taken note ([`CallEngines::accepted`]): commands from before that were meant for the old engine.
 
+mod blocks;
 mod breaker;
 mod line;
 mod recognition;
@@ -27,6 +28,7 @@ use recognition::{CallerAudio, RecognitionService};
 use service::{DialogService, EngineService, SynthesisService};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
@@ -96,11 +98,12 @@ impl AudioSender {
 
 impl CallEngines {
     /// Starts opening a session of the first engine of each service and returns at once; commands given meanwhile wait.
-    /// What the engines say goes to `inputs`.
-    pub fn open(engines: &EngineSet, start: SessionStart, inputs: queue::Sender<Input>) -> Self {
+    /// What the engines say goes to `inputs`. An utterance that is noticed now may have begun `reach` ago: so much audio is
+    /// kept for a session that has not begun yet.
+    pub fn open(engines: &EngineSet, start: SessionStart, reach: Duration, inputs: queue::Sender<Input>) -> Self {
         let lines = TaskTracker::new();
         let call = start.call.clone();
-        let audio = CallerAudio::new(&start);
+        let audio = CallerAudio::new(&start, reach);
         let recognizing = RecognitionService(Arc::clone(&audio));
         let recognition = open_line(recognizing, &engines.recognizers, &start, &inputs, &lines);
         let synthesis = open_line(SynthesisService::default(), &engines.synthesizers, &start, &inputs, &lines);

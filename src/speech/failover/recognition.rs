@@ -19,8 +19,8 @@ use tokio::sync::Notify;
 /// counted as dropped if the session has not had it.
 const KEPT: Duration = Duration::from_secs(10);
 
-/// The recent past that a new session gets in any case: an utterance may be about to begin whose pre-roll has passed already.
-const RECENT: Duration = Duration::from_secs(1);
+/// The audio of an utterance may be here so much earlier than the command that begins it.
+const COMMAND_DELAY: Duration = Duration::from_millis(200);
 
 /// The audio of one call, shared by the line and whoever brings the audio.
 #[derive(Debug)]
@@ -34,6 +34,9 @@ pub(super) struct CallerAudio {
 struct Stream {
     ring: Ring,
     rate: SampleRate,
+    /// The recent past that a new session gets in any case, in samples: an utterance may be about to begin whose pre-roll has
+    /// passed already.
+    recent: i64,
     /// The session in use.
     session: Option<queue::Sender<RecognizerRequest>>,
     /// Position up to which it has the audio.
@@ -48,10 +51,12 @@ struct Stream {
 }
 
 impl CallerAudio {
-    pub(super) fn new(start: &SessionStart) -> Arc<Self> {
+    /// For a call whose utterances are noticed up to `reach` after they have begun.
+    pub(super) fn new(start: &SessionStart, reach: Duration) -> Arc<Self> {
         let stream = Stream {
             ring: Ring::new(start.rate, start.law),
             rate: start.rate,
+            recent: start.rate.samples_in(reach + COMMAND_DELAY),
             session: None,
             sent: 0,
             waiting: VecDeque::new(),
@@ -120,7 +125,7 @@ impl Stream {
         let end = self.ring.end();
         let begun = self.unfinished.iter().find_map(begin_of).unwrap_or(end);
         let begun = begun - begun.rem_euclid(self.rate.frame_samples() as i64);
-        let wanted = begun.min(self.sent).min(end - self.rate.samples_in(RECENT));
+        let wanted = begun.min(self.sent).min(end - self.recent);
         let kept = wanted.max(end - self.rate.samples_in(KEPT));
         self.dropped += self.ring.count(self.sent..kept);
         self.ring.forget_before(kept);
@@ -190,7 +195,7 @@ impl Stream {
     /// been sent, and not much later.
     fn rewind(&mut self) {
         self.waiting = self.unfinished.clone().into();
-        let recent = self.ring.end() - self.rate.samples_in(RECENT);
+        let recent = self.ring.end() - self.recent;
         let first = self.unfinished.iter().find_map(begin_of).unwrap_or(recent);
         // Whole frames, as they came.
         self.sent = first - first.rem_euclid(self.rate.frame_samples() as i64);

@@ -1,14 +1,15 @@
 //! The caller's latest audio, kept small until no engine can want it any more: one ring a call, one byte a sample where the
 //! caller's leg has a companding law.
 
+use super::blocks::Blocks;
 use crate::audio::SampleRate;
 use crate::audio::g711::Law;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The ring grows in steps of 200 ms and not by doubling: memory is counted in calls.
-const STEP_FRAMES: usize = 10;
+/// The ring grows and shrinks in steps of 100 ms and not by doubling: memory is counted in calls.
+const BLOCK_FRAMES: usize = 5;
 
 /// Audio by its position: samples since the call began. Where none came there is a gap.
 #[derive(Debug)]
@@ -24,18 +25,19 @@ pub(super) struct Ring {
 
 #[derive(Debug)]
 enum Samples {
-    Linear16(VecDeque<i16>),
+    Linear16(Blocks<i16>),
     /// What came from a leg with this law is one of its 256 values, so nothing is lost but for concealed frames, and of those
     /// no more than the law takes from any sound.
-    G711(Law, VecDeque<u8>),
+    G711(Law, Blocks<u8>),
 }
 
 impl Ring {
     /// An empty ring for a call of this rate, from a leg with this law.
     pub(super) fn new(rate: SampleRate, law: Option<Law>) -> Self {
+        let block = rate.frame_samples() * BLOCK_FRAMES;
         let samples = match law {
-            Some(law) => Samples::G711(law, VecDeque::new()),
-            None => Samples::Linear16(VecDeque::new()),
+            Some(law) => Samples::G711(law, Blocks::new(block)),
+            None => Samples::Linear16(Blocks::new(block)),
         };
         Self { samples, spans: VecDeque::new(), end: 0, frame: rate.frame_samples() }
     }
@@ -58,17 +60,13 @@ impl Ring {
             _ => self.spans.push_back(start_sample..self.end),
         }
         match &mut self.samples {
-            Samples::Linear16(samples) => {
-                make_room(samples, pcm.len(), self.frame * STEP_FRAMES);
-                samples.extend(pcm);
-            }
+            Samples::Linear16(samples) => samples.extend(pcm),
             Samples::G711(law, codes) => {
-                make_room(codes, pcm.len(), self.frame * STEP_FRAMES);
                 let mut piece = [0; 160];
                 for pcm in pcm.chunks(piece.len()) {
                     let piece = &mut piece[..pcm.len()];
                     law.encode(pcm, piece);
-                    codes.extend(&*piece);
+                    codes.extend(piece);
                 }
             }
         }
@@ -87,8 +85,8 @@ impl Ring {
             self.spans.pop_front();
         }
         match &mut self.samples {
-            Samples::Linear16(samples) => forget(samples, count, self.frame * STEP_FRAMES),
-            Samples::G711(_, codes) => forget(codes, count, self.frame * STEP_FRAMES),
+            Samples::Linear16(samples) => samples.forget(count),
+            Samples::G711(_, codes) => codes.forget(count),
         }
     }
 
@@ -122,9 +120,9 @@ impl Ring {
 
     fn samples(&self, range: Range<usize>) -> Arc<[i16]> {
         match &self.samples {
-            Samples::Linear16(samples) => samples.range(range).copied().collect(),
+            Samples::Linear16(samples) => samples.range(range).collect(),
             Samples::G711(law, codes) => {
-                let codes: Vec<u8> = codes.range(range).copied().collect();
+                let codes: Vec<u8> = codes.range(range).collect();
                 let mut pcm = vec![0; codes.len()];
                 law.decode(&codes, &mut pcm);
                 pcm.into()
@@ -138,20 +136,6 @@ impl Ring {
             Samples::Linear16(samples) => samples.capacity(),
             Samples::G711(_, codes) => codes.capacity(),
         }
-    }
-}
-
-fn make_room<T>(samples: &mut VecDeque<T>, more: usize, step: usize) {
-    if samples.capacity() - samples.len() < more {
-        samples.reserve_exact(more.max(step));
-    }
-}
-
-fn forget<T>(samples: &mut VecDeque<T>, count: usize, step: usize) {
-    samples.drain(..count);
-    // What a long utterance took is given back when it is over.
-    if samples.capacity() > 2 * samples.len() + 2 * step {
-        samples.shrink_to(samples.len() + step);
     }
 }
 
@@ -218,13 +202,13 @@ mod tests {
         for frame in 0..500 {
             ring.push(frame * 160, &[0; 160]);
         }
-        assert!((80_000..=81_600).contains(&ring.capacity()), "{}", ring.capacity());
+        assert!(ring.capacity() == 80_000, "{}", ring.capacity());
         ring.forget_before(ring.end() - 8_000);
-        assert!(ring.capacity() <= 9_600, "{}", ring.capacity());
+        assert!(ring.capacity() == 8_000, "{}", ring.capacity());
         for frame in 500..1_000 {
             ring.push(frame * 160, &[0; 160]);
             ring.forget_before(ring.end() - 8_000);
-            assert!(ring.capacity() <= 11_200, "{}", ring.capacity());
+            assert!(ring.capacity() <= 8_800, "{}", ring.capacity());
         }
     }
 

@@ -21,7 +21,7 @@ fn dead<Request, Event>() -> Arc<Scripted<Request, Event>> {
 /// A call with these dialogues; the other services have an engine that does nothing.
 fn open(set: EngineSet) -> (CallEngines, queue::Receiver<Input>) {
     let (inputs, events) = queue::bounded(64);
-    (CallEngines::open(&set, start(), inputs), events)
+    (CallEngines::open(&set, start(), Duration::from_millis(800), inputs), events)
 }
 
 /// Engines that never answer, and so neither help nor fail.

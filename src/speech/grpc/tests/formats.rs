@@ -335,7 +335,7 @@ async fn an_utterance_goes_on_at_an_engine_of_another_rate_without_a_sample_lost
         dialogs: vec![Candidate::new("none", ScriptedDialog::new().0 as Arc<dyn Dialog>)],
     };
     let (inputs, mut events) = queue::bounded(64);
-    let engines = CallEngines::open(&set, start(), inputs);
+    let engines = CallEngines::open(&set, start(), std::time::Duration::from_millis(800), inputs);
     let audio = engines.audio_sender();
     let say = |frames: std::ops::Range<i64>| {
         for index in frames {
