@@ -6,7 +6,7 @@ use super::live_call::CallEnd;
 use super::observation::{Observation, Observed};
 use super::set_up::SetUpError;
 use crate::audio::Codec;
-use crate::call::{CallEvent, CallId, Input, Output, Service};
+use crate::call::{CallEvent, CallId, Input, Output};
 use crate::media::MediaStats;
 use crate::speech::failover::CallEngines;
 use crate::speech::queue;
@@ -103,7 +103,7 @@ impl Conversation {
     }
 
     /// Does what follows from it. To be run to its end.
-    pub(super) async fn act(&self, happening: Happening, observe: &Observer) -> Step {
+    pub(super) async fn act(&mut self, happening: Happening, observe: &Observer) -> Step {
         match happening {
             Happening::Engine(input) => self.input(input).await,
             Happening::Media(Some(MediaOutput::Call(output))) => self.output(*output, observe).await,
@@ -120,7 +120,7 @@ impl Conversation {
         }
     }
 
-    async fn output(&self, output: Output, observe: &Observer) -> Step {
+    async fn output(&mut self, output: Output, observe: &Observer) -> Step {
         match output {
             Output::Event(event) => {
                 let first_words = matches!(event, CallEvent::ReplyReady { .. });
@@ -134,20 +134,24 @@ impl Conversation {
             | Output::Synthesizer(_)
             | Output::Dialog(_)
             | Output::FailOver { .. }
-            | Output::EngineAccepted { .. } => self.to_engines(output).await,
+            | Output::EngineAccepted { .. } => return self.to_engines(output).await,
         }
         Step::GoOn
     }
 
-    async fn to_engines(&self, output: Output) {
-        let Partner::Engines { engines, .. } = &self.partner else { return };
-        match output {
-            Output::Recognizer(command) => engines.recognizer(command).await,
-            Output::Synthesizer(command) => engines.synthesizer(command).await,
-            Output::Dialog(command) => engines.dialog(command).await,
-            Output::FailOver { service, overdue } => fail_over(engines, service, overdue).await,
-            Output::EngineAccepted { service } => engines.accepted(service).await,
-            Output::CallerAudio { .. } | Output::Event(_) | Output::End(_) => {}
+    /// Waits for room at the engines, and meanwhile passes on what they say: an engine whose words are not taken takes none,
+    /// and the two would wait for each other.
+    async fn to_engines(&mut self, output: Output) -> Step {
+        let Partner::Engines { engines, inputs } = &mut self.partner else { return Step::GoOn };
+        let mut given = std::pin::pin!(give(engines, output));
+        loop {
+            let input = tokio::select! {
+                () = &mut given => return Step::GoOn,
+                Some(input) = inputs.recv() => input,
+            };
+            if self.media.input(input).await.is_err() {
+                return Step::End(CallEnd::WorkerLost);
+            }
         }
     }
 
@@ -172,21 +176,34 @@ impl Conversation {
 
     /// Says good-bye to the engines.
     pub(super) async fn close(self) {
-        if let Partner::Engines { engines, .. } = self.partner {
+        if let Partner::Engines { engines, inputs } = self.partner {
+            // An engine's line that waits for somebody to listen would never hear the good-bye.
+            drop(inputs);
             engines.close().await;
         }
     }
 }
 
-async fn fail_over(engines: &CallEngines, service: Service, overdue: &'static str) {
-    warn!(%service, overdue, "the engine is late");
-    engines.fail_over(service, overdue).await;
+async fn give(engines: &CallEngines, output: Output) {
+    match output {
+        Output::Recognizer(command) => engines.recognizer(command).await,
+        Output::Synthesizer(command) => engines.synthesizer(command).await,
+        Output::Dialog(command) => engines.dialog(command).await,
+        Output::FailOver { service, overdue } => {
+            warn!(%service, overdue, "the engine is late");
+            engines.fail_over(service, overdue).await;
+        }
+        Output::EngineAccepted { service } => engines.accepted(service).await,
+        Output::CallerAudio { .. } | Output::Event(_) | Output::End(_) => {}
+    }
 }
 
 /// Tells what happens in one call to the log and to whoever looks on.
 pub(super) struct Observer {
     pub(super) host: Arc<HostContext>,
     pub(super) call: CallId,
+    /// Of the caller's audio.
+    pub(super) codec: Codec,
 }
 
 impl Observer {
@@ -196,7 +213,12 @@ impl Observer {
             CallEnd::SetUp(error) if *error != SetUpError::CallerGone => {
                 warn!(reason = end.reason_code(), "the call is over: {error}; `arioso doctor` looks for the cause");
             }
-            _ => info!(reason = end.reason_code(), "the call is over"),
+            _ => match &media {
+                Some(media) => {
+                    info!(reason = end.reason_code(), media = %media.summary(self.codec), "the call is over")
+                }
+                None => info!(reason = end.reason_code(), "the call is over"),
+            },
         }
         self.tell(Observed::Ended { end, media });
     }
@@ -235,5 +257,75 @@ fn log(event: &CallEvent) {
         CallEvent::Endpoint { utterance } => debug!(utterance = utterance.0, "the caller has finished"),
         CallEvent::ReplyReady { reply } => debug!(reply = reply.0, "the first words are ready"),
         CallEvent::ReplyStarted { reply } => debug!(reply = reply.0, "the bot speaks"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::SampleRate;
+    use crate::call::{DialogCommand, DialogEvent, ReplyId};
+    use crate::speech::failover::{Candidate, EngineSet};
+    use crate::speech::scripted::{Scripted, ScriptedRecognizer, ScriptedSynthesizer, Sessions, start};
+    use crate::transport::{Driver, WorkerSettings, Workers};
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::num::NonZeroUsize;
+    use tokio::time::timeout;
+
+    /// Much longer than anything here takes.
+    const GENEROUS: Duration = Duration::from_secs(20);
+
+    /// A conversation whose dialogue never stops to speak, with nobody listening yet.
+    async fn flooded(workers: &Workers) -> Conversation {
+        let (sender, outputs) = mpsc::channel(OUTPUTS);
+        let new =
+            NewCall { call: CallId::new("test").unwrap(), driver: Driver::Echo(SampleRate::HZ_8000), outputs: sender };
+        let media = workers.assign().add(new).await.unwrap();
+        let (dialog, mut sessions): (_, Sessions<DialogCommand, DialogEvent>) = Scripted::new();
+        let set = EngineSet {
+            recognizers: vec![Candidate::new("a", ScriptedRecognizer::new().0 as _)],
+            synthesizers: vec![Candidate::new("a", ScriptedSynthesizer::new().0 as _)],
+            dialogs: vec![Candidate::new("a", dialog as _)],
+        };
+        let (sender, inputs) = queue::bounded(ENGINE_INPUTS);
+        let engines = CallEngines::open(&set, start(), Duration::ZERO, sender.clone());
+        let mut far = sessions.recv().await.unwrap();
+        tokio::spawn(async move { while far.requests.recv().await.is_some() {} });
+        tokio::spawn(async move {
+            let text = || DialogEvent::Text { reply: ReplyId(0), delta: "and ".to_owned() };
+            while far.events.send(Ok(text())).await.is_ok() {}
+        });
+        timeout(GENEROUS, async {
+            while sender.capacity() > 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("the engine's words come");
+        Conversation { media, outputs, partner: Partner::Engines { engines, inputs } }
+    }
+
+    fn one_worker() -> Workers {
+        let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let settings = WorkerSettings { workers: NonZeroUsize::new(1), ..WorkerSettings::new(local, 0..=0) };
+        Workers::start(settings).unwrap().0
+    }
+
+    #[tokio::test]
+    async fn a_call_and_an_engine_that_both_have_much_to_say_do_not_wait_for_each_other() {
+        let workers = one_worker();
+        let mut conversation = flooded(&workers).await;
+        for _ in 0..200 {
+            let key = Output::Dialog(DialogCommand::Dtmf { reply: ReplyId(0), digit: '1' });
+            let step = timeout(GENEROUS, conversation.to_engines(key)).await.expect("it goes on");
+            assert!(matches!(step, Step::GoOn));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_ends_although_an_engine_goes_on_speaking() {
+        let workers = one_worker();
+        let conversation = flooded(&workers).await;
+        timeout(GENEROUS, conversation.close()).await.expect("it ends");
     }
 }

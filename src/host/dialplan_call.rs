@@ -18,7 +18,7 @@ use std::sync::Arc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, info, info_span, warn};
 use uuid::Uuid;
 
 /// Takes calls from dialplans until told to stop.
@@ -77,7 +77,7 @@ fn take(host: &Arc<HostContext>, tasks: &TaskTracker, call: DialplanCall, id: Au
 }
 
 async fn run(host: Arc<HostContext>, call: CallId, came: DialplanCall, id: AudioSocketId, bot: &Bot) {
-    let observe = Observer { host: Arc::clone(&host), call: call.clone() };
+    let observe = Observer { host: Arc::clone(&host), call: call.clone(), codec: DIALPLAN_CODEC };
     let number = format!("audiosocket {id}");
     info!(remote = %came.remote, number, bot = bot.name(), "a call has arrived");
     observe.tell(Observed::Arrived { number, bot: bot.name().to_owned(), adopted: false });
@@ -121,7 +121,7 @@ async fn talk(host: &HostContext, conversation: &mut Conversation, observe: &Obs
             Step::End(end) => return end,
             Step::LegLost(loss) => {
                 // The connection is the caller.
-                debug!(%loss, "the connection is gone");
+                loss.log();
                 conversation.input(Input::CallerHungUp).await
             }
             Step::GoOn | Step::FirstWords => tokio::select! {

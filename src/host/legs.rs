@@ -92,6 +92,11 @@ impl Listeners {
         Ok(Arc::clone(self.audiosocket.insert(Arc::new(listener))))
     }
 
+    /// The ports that are open.
+    pub(super) fn open(&self) -> (Option<Arc<AudioSocketListener>>, Option<Arc<WebSocketListener>>) {
+        (self.audiosocket.clone(), self.websocket.clone())
+    }
+
     /// The calls that dialplans send to the port for AudioSocket, once it is open. The first one to ask gets them.
     pub(super) fn take_dialplan_calls(&mut self) -> Option<DialplanCalls> {
         self.dialplan_calls.take()

@@ -117,7 +117,8 @@ impl fmt::Display for CallEnd {
 pub(super) async fn run(context: Arc<NodeContext>, arrival: Arrival, events: mpsc::Receiver<LegEvent>) {
     let span = info_span!("call", id = %arrival.call);
     async {
-        let observe = Observer { host: Arc::clone(&context.host), call: arrival.call.clone() };
+        let (host, codec) = (Arc::clone(&context.host), context.legs.codec());
+        let observe = Observer { host, call: arrival.call.clone(), codec };
         info!(channel = %arrival.caller, number = arrival.number, bot = arrival.bot.name(), adopted = arrival.adopted, "a call has arrived");
         observe.tell(Observed::Arrived {
             number: arrival.number.clone(),
@@ -194,7 +195,7 @@ impl LiveCall<'_> {
                 happening = self.conversation.next() => match self.conversation.act(happening, self.observe).await {
                     Step::FirstWords => { milestones.first_words.notify_one(); Step::GoOn }
                     Step::LegLost(loss) => {
-                        debug!(%loss, "the media leg is lost");
+                        loss.log();
                         self.leg_gone(connected, &mut lost_by)
                     }
                     other => other,

@@ -17,6 +17,7 @@ mod dialplan_call;
 mod legs;
 mod line_test;
 mod live_call;
+mod media_watch;
 mod node;
 mod observation;
 mod pump;

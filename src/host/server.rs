@@ -5,6 +5,7 @@ use super::bots::{Bots, BotsError};
 use super::context::HostContext;
 use super::dialplan_call::DialplanEntrance;
 use super::legs::Listeners;
+use super::media_watch::MediaWatch;
 use super::node::{Node, NodeContext};
 use super::observation::Observation;
 use super::pump::Pump;
@@ -20,6 +21,7 @@ use tokio::sync::{Semaphore, broadcast};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 /// Observations that a slow onlooker may be behind; it then misses the oldest, the calls never wait.
@@ -97,6 +99,8 @@ pub struct Server {
     observers: broadcast::Sender<Observation>,
     drain: CancellationToken,
     end_calls: CancellationToken,
+    /// Held: it ends with the server.
+    _media_watch: AbortOnDropHandle<()>,
 }
 
 impl Server {
@@ -126,12 +130,16 @@ impl Server {
             let config = Arc::clone(&config);
             spawn_blocking(move || Bots::load(&config)).await??
         };
+        let workers = Arc::new(workers);
+        let (audiosocket, websocket) = listeners.open();
+        let media_watch = MediaWatch::new(Arc::clone(&workers), audiosocket, websocket).run();
         let mut server = Self {
             entrances: JoinSet::new(),
-            workers: Arc::new(workers),
+            workers,
             observers: broadcast::channel(OBSERVATIONS).0,
             drain: CancellationToken::new(),
             end_calls: CancellationToken::new(),
+            _media_watch: AbortOnDropHandle::new(tokio::spawn(media_watch)),
         };
         let host = Arc::new(HostContext {
             capacity: Arc::new(Semaphore::new(config.media.max_calls as usize)),

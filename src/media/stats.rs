@@ -1,6 +1,9 @@
 //! What the media path counted. Asterisk sends no RTCP on an external-media leg, so this is all that is known of a link.
 
 use super::assembler::ReceivedFrame;
+use super::quality::{mean_opinion_score, rating};
+use crate::audio::{Codec, FRAME_TIME};
+use std::fmt;
 use std::time::Duration;
 
 /// Both directions of a leg.
@@ -10,6 +13,35 @@ pub struct MediaStats {
     pub receive: ReceiveStats,
     /// To Asterisk.
     pub send: SendStats,
+}
+
+impl MediaStats {
+    /// How well the audio travelled, in one line for the log.
+    pub fn summary(&self, codec: Codec) -> impl fmt::Display {
+        Summary { stats: *self, codec }
+    }
+}
+
+struct Summary {
+    stats: MediaStats,
+    codec: Codec,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let MediaStats { receive, send } = &self.stats;
+        write!(f, "{} packets heard, {} sent", receive.received, send.packets)?;
+        if receive.received == 0 {
+            return Ok(());
+        }
+        let unheard = [("lost", receive.lost), ("late", receive.late), ("unreadable", receive.malformed)];
+        for (what, count) in unheard.into_iter().filter(|(_, count)| *count > 0) {
+            write!(f, ", {count} {what}")?;
+        }
+        // What we know of the way from mouth to ear is our own part: a frame, and what packets wait for others.
+        let rating = rating(self.codec, receive, FRAME_TIME + receive.target_delay);
+        write!(f, ", jitter {:.1} ms, MOS {:.1}", receive.jitter.as_secs_f64() * 1e3, mean_opinion_score(rating))
+    }
 }
 
 /// One direction, received. Counts are since the stream was made; samples are at the rate of its codec. On transports over
@@ -92,4 +124,22 @@ pub struct SendStats {
     pub payload_bytes: u64,
     /// Frames that could not be encoded, and were not sent.
     pub failed_frames: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::g711::Law;
+
+    #[test]
+    fn a_call_is_summed_up_in_a_line() {
+        let law = Codec::G711(Law::A);
+        assert_eq!(MediaStats::default().summary(law).to_string(), "0 packets heard, 0 sent");
+        let receive = ReceiveStats { received: 500, jitter: Duration::from_micros(250), ..ReceiveStats::default() };
+        let mut stats = MediaStats { receive, send: SendStats { packets: 510, ..SendStats::default() } };
+        assert_eq!(stats.summary(law).to_string(), "500 packets heard, 510 sent, jitter 0.2 ms, MOS 4.4");
+        (stats.receive.lost, stats.receive.loss_runs, stats.receive.late) = (40, 38, 2);
+        let told = stats.summary(law).to_string();
+        assert_eq!(told, "500 packets heard, 510 sent, 40 lost, 2 late, jitter 0.2 ms, MOS 3.6");
+    }
 }

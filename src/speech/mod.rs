@@ -13,7 +13,7 @@ pub mod local;
 mod proto;
 pub mod queue;
 #[cfg(test)]
-mod scripted;
+pub(crate) mod scripted;
 pub mod server;
 mod tcp;
 mod token;

@@ -173,12 +173,16 @@ impl Sender {
         }
     }
 
-    /// Queues one datagram: `write` puts it into the buffer and returns its length. True when [`Self::flush`] must be called
+    /// Queues one datagram: `write` puts it into the buffer and returns its length, or 0 if there is nothing to send. True when [`Self::flush`] must be called
     /// before the next one.
     pub(super) fn push(&mut self, remote: SocketAddr, write: impl FnOnce(&mut [u8]) -> usize) -> bool {
         debug_assert!(self.queued < SEND_BATCH, "not flushed when full");
         let place = self.queued.min(SEND_BATCH - 1);
-        self.lengths[place] = write(&mut self.buffers[place]).min(DATAGRAM_BYTES);
+        let length = write(&mut self.buffers[place]).min(DATAGRAM_BYTES);
+        if length == 0 {
+            return false;
+        }
+        self.lengths[place] = length;
         self.remotes[place] = remote.into();
         self.queued = place + 1;
         self.queued == SEND_BATCH
@@ -246,8 +250,9 @@ mod tests {
         let (from, to) = (here.local_addr().unwrap(), there.local_addr().unwrap());
         let mut sender = Sender::new();
         let mut sent = 0;
+        assert!(!sender.push(to, |_| 0), "what could not be written is no datagram");
         // More than a batch of either side, in an order that can be checked.
-        for n in 0..200u8 {
+        for n in 1..=200u8 {
             let full = sender.push(to, |buffer| {
                 buffer[..n as usize].fill(n);
                 n as usize
@@ -259,7 +264,7 @@ mod tests {
         sent += sender.flush(&here).sent;
         assert_eq!(sent, 200);
         let got = drain_until(&mut Receiver::new(to), &there, 200);
-        let expected: Vec<_> = (0..200u8).map(|n| (from, vec![n; n as usize], false)).collect();
+        let expected: Vec<_> = (1..=200u8).map(|n| (from, vec![n; n as usize], false)).collect();
         assert_eq!(got, expected);
     }
 

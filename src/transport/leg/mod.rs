@@ -22,6 +22,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
+use tracing::{debug, warn};
 
 /// A leg that is ready to be heard and spoken to: what is left when every handshake is done.
 #[derive(Debug)]
@@ -105,6 +106,15 @@ pub enum LegLoss {
 }
 
 impl LegLoss {
+    /// Says in the log why the leg is gone; aloud if it is not how a far end hangs up.
+    pub(crate) fn log(self) {
+        if self.is_hang_up() {
+            debug!(loss = %self, "the media leg is gone");
+        } else {
+            warn!("the media leg is lost: {self}");
+        }
+    }
+
     /// Whether this is how a far end hangs up, and not a fault.
     pub(super) const fn is_hang_up(self) -> bool {
         matches!(self, Self::Closed | Self::Broken(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe))
