@@ -7,6 +7,7 @@ use crate::wire::audiosocket::{AudioType, Frame};
 use std::collections::HashSet;
 use std::io::Write;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
 use uuid::Uuid;
 
 const SLIN: Codec = Codec::Linear16(SampleRate::HZ_8000);
@@ -171,20 +172,54 @@ async fn what_does_not_begin_with_a_uuid_is_closed() {
     until(|| listener.counts().malformed == 4).await;
 }
 
-/// However many connect and say nothing, calls get through as long as these are not too many, and memory is bounded.
+/// Connects from another address of the loopback network.
+async fn connect_from(source: [u8; 4], listener: &AudioSocketListener) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((source, 0))).unwrap();
+    socket.connect(listener.local_addr()).await.unwrap()
+}
+
+/// However many connect and say nothing: memory is bounded, and a call gets through.
 #[tokio::test]
-async fn only_so_many_may_be_unknown_at_a_time() {
-    let (listener, _calls) = AudioSocketListener::bind_with_limit(ANY_PORT, 2).await.unwrap();
+async fn a_crowd_of_silent_strangers_locks_nobody_out() {
+    let (listener, _calls) = AudioSocketListener::bind_with_limit(ANY_PORT, 4).await.unwrap();
+    let mut crowd = Vec::new();
+    for n in 1..=10 {
+        crowd.push(connect(&listener).await);
+        until(|| listener.counts().connections == n).await;
+    }
+    // The newest stay, since one of them may be about to say something.
+    until(|| listener.counts().crowded_out == 6).await;
+    for stranger in &mut crowd[..6] {
+        assert_closed(stranger).await;
+    }
     let call = Uuid::new_v4();
     let (_registration, arrived) = expect(listener.register(), &call.to_string(), SLIN);
-    let mut first = connect(&listener).await;
+    let mut asterisk = connect(&listener).await;
+    until(|| listener.counts().crowded_out == 7).await;
+    asterisk.write_all(&uuid_frame(call)).await.unwrap();
+    audiosocket_leg(arrived).await;
+    assert_eq!(
+        listener.counts(),
+        ListenCounts { connections: 11, expected: 1, crowded_out: 7, ..ListenCounts::default() }
+    );
+}
+
+/// A crowd from one address only crowds out itself, however slow the others are.
+#[tokio::test]
+async fn strangers_at_another_address_displace_each_other_and_not_asterisk() {
+    let (listener, _calls) = AudioSocketListener::bind_with_limit(ANY_PORT, 4).await.unwrap();
+    let call = Uuid::new_v4();
+    let (_registration, arrived) = expect(listener.register(), &call.to_string(), SLIN);
+    let mut asterisk = connect(&listener).await;
     until(|| listener.counts().connections == 1).await;
-    let _second = connect(&listener).await;
-    until(|| listener.counts().connections == 2).await;
-    let mut third = connect(&listener).await;
-    assert_closed(&mut third).await;
-    until(|| listener.counts().crowded_out == 1).await;
-    first.write_all(&uuid_frame(call)).await.unwrap();
+    let mut crowd = Vec::new();
+    for n in 0..20 {
+        crowd.push(connect_from([127, 0, 0, 2 + n % 2], &listener).await);
+        until(|| listener.counts().connections == u64::from(n) + 2).await;
+    }
+    until(|| listener.counts().crowded_out == 17).await;
+    asterisk.write_all(&uuid_frame(call)).await.unwrap();
     audiosocket_leg(arrived).await;
 }
 
