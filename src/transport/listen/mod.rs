@@ -10,6 +10,9 @@
 //! in: a connection that is not expected is closed and counted. Whoever connects and does not say for which call within
 //! [`GREET_WITHIN`] is closed, and [`MAX_GREETING`] connections may be in that state; `crowd.rs` says which of them gives way
 //! to one more, so that strangers cannot lock Asterisk out.
+//!
+//! An AudioSocket connection that has said its UUID may be a dialplan's. If it does not become the leg of a call it is ended so
+//! that the dialplan goes on, by whoever gives it up (`closing.rs`, [`DialplanCall`]).
 
 mod accept;
 mod audiosocket;
