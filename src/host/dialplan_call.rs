@@ -1,6 +1,7 @@
 //! Calls that a dialplan sends straight to us, by `AudioSocket(UUID,host:port)`: a connection and nothing else, without ARI.
 //!
-//! The UUID is secret and route at once. However such a call ends, we close the connection and the dialplan goes on.
+//! The UUID is secret and route at once. However such a call ends, or is not taken in the first place ([`DialplanCall`] is
+//! dropped), the connection is closed in an orderly way and the dialplan goes on.
 
 use super::bots::{Bot, DIALPLAN_CODEC};
 use super::context::HostContext;
@@ -11,7 +12,6 @@ use super::set_up;
 use crate::call::{CallId, Input};
 use crate::config::{AudioSocketId, BotName};
 use crate::media::MediaStats;
-use crate::transport::Leg;
 use crate::transport::listen::{AudioSocketListener, DialplanCall, DialplanCalls};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -50,15 +50,16 @@ impl DialplanEntrance {
                 }
             }
         }
-        // From here on they are strangers, whose connections are closed; those that wait are dropped, which closes them too.
+        // From here on they are strangers, and those that wait are dropped: for all of them the dialplan goes on.
         self.listener.set_dialplan_uuids(HashSet::new());
         drop(self.calls);
         tasks.close();
         tasks.wait().await;
+        self.listener.given_up().await;
     }
 }
 
-/// Makes the connection a call, or closes it.
+/// Makes the connection a call, or gives it back.
 fn take(host: &Arc<HostContext>, tasks: &TaskTracker, call: DialplanCall, id: AudioSocketId, bot: &BotName) {
     let remote = call.remote;
     let Ok(permit) = Arc::clone(&host.capacity).try_acquire_owned() else {
@@ -81,14 +82,14 @@ async fn run(host: Arc<HostContext>, call: CallId, came: DialplanCall, id: Audio
     let number = format!("audiosocket {id}");
     info!(remote = %came.remote, number, bot = bot.name(), "a call has arrived");
     observe.tell(Observed::Arrived { number, bot: bot.name().to_owned(), adopted: false });
-    let (end, media) = converse(&host, &call, came.leg, bot, &observe).await;
+    let (end, media) = converse(&host, &call, came, bot, &observe).await;
     observe.ended(end, media);
 }
 
 async fn converse(
     host: &HostContext,
     call: &CallId,
-    leg: Leg,
+    came: DialplanCall,
     bot: &Bot,
     observe: &Observer,
 ) -> (CallEnd, Option<MediaStats>) {
@@ -97,7 +98,7 @@ async fn converse(
         Ok(conversation) => conversation,
         Err(error) => return (failed(error), None),
     };
-    let end = match conversation.media().attach(leg).await {
+    let end = match conversation.media().attach(came.into_leg()).await {
         Ok(()) => {
             observe.tell(Observed::Connected);
             talk(host, &mut conversation, observe).await
@@ -205,7 +206,8 @@ mod tests {
         async fn call(&self) -> TcpStream {
             let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.unwrap();
             let uuid = Uuid::parse_str(UUID).unwrap();
-            stream.write_all(&[&[1, 0, 16], uuid.as_bytes().as_slice()].concat()).await.unwrap();
+            let audio = [&[0x10, 1, 64][..], &[0; 320]].concat().repeat(5);
+            stream.write_all(&[&[1, 0, 16], uuid.as_bytes().as_slice(), &audio].concat()).await.unwrap();
             stream
         }
 
@@ -227,6 +229,12 @@ mod tests {
         let mut payload = vec![0; usize::from(u16::from_be_bytes([header[1], header[2]]))];
         stream.read_exact(&mut payload).await.ok()?;
         Some(payload)
+    }
+
+    /// Waits for the orderly end of a connection on which nobody ever spoke: after anything else the dialplan does not go on.
+    async fn assert_given_back(stream: &mut TcpStream) {
+        let read = timeout(SOON, stream.read(&mut [0; 1])).await.expect("the connection is ended");
+        assert_eq!(read.expect("an end, and no reset"), 0);
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -251,8 +259,9 @@ mod tests {
         let rig = Rig::start().await;
         let mut first = rig.call().await;
         frame(&mut first).await.expect("the first one is taken");
-        let mut second = rig.call().await;
-        assert_eq!(frame(&mut second).await, None);
+        for _ in 0..5 {
+            assert_given_back(&mut rig.call().await).await;
+        }
         frame(&mut first).await.expect("the first one goes on");
     }
 
@@ -262,8 +271,7 @@ mod tests {
         let mut first = rig.call().await;
         frame(&mut first).await.expect("a call");
         rig.drain.cancel();
-        let mut late = rig.call().await;
-        assert_eq!(frame(&mut late).await, None);
+        assert_given_back(&mut rig.call().await).await;
         rig.host.end_calls.cancel();
         assert_eq!(rig.ended().await, CallEnd::Conversation(EndReason::Drained));
         while frame(&mut first).await.is_some() {}

@@ -47,6 +47,9 @@ pub(super) enum LegError {
         "Asterisk did not connect to us; see the uri, the user and the password in its websocket_client.conf, and the firewall"
     )]
     NotConnected,
+    /// Nobody waits for it any more.
+    #[error("the call ended before its media leg was connected")]
+    Abandoned,
 }
 
 /// The ports to which Asterisks connect, each opened when it is first needed.
@@ -181,7 +184,10 @@ impl Legs {
             }
             Way::DialledWebSocket { codec } => {
                 let url = ari.websocket_leg(media, control).await?;
-                let dialled = dial(url.as_str(), CONNECTION_LIMIT).await?;
+                let dialled = tokio::select! {
+                    dialled = dial(url.as_str(), CONNECTION_LIMIT) => dialled?,
+                    () = abandoned.cancelled() => return Err(LegError::Abandoned),
+                };
                 call.attach(dialled.into_leg(codec.codec(), control, LegKeys::FromAri)).await?;
                 Ok(format!("we connect to {}", ari.settings().url))
             }
@@ -203,6 +209,72 @@ async fn attached(expected: Expected, abandoned: &CancellationToken) -> Result<(
     tokio::select! {
         attached = expected.attached() => Ok(attached?),
         () = sleep(CONNECTION_LIMIT) => Err(LegError::NotConnected),
-        () = abandoned.cancelled() => Err(LegError::NotConnected),
+        () = abandoned.cancelled() => Err(LegError::Abandoned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ari::{AriSettings, BaseUrl, ChannelId};
+    use crate::audio::SampleRate;
+    use crate::call::CallId;
+    use crate::config::{AppName, Config, Secret, System};
+    use crate::transport::{Driver, NewCall, WorkerSettings, Workers};
+    use std::net::Ipv4Addr;
+    use std::path::Path;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::mpsc;
+    use tokio::time::timeout;
+
+    /// Longer than anything here takes on a busy machine.
+    const SOON: Duration = Duration::from_secs(20);
+
+    async fn request(asterisk: &TcpListener) -> (TcpStream, String) {
+        let (mut stream, _) = timeout(SOON, asterisk.accept()).await.expect("a connection").unwrap();
+        let mut read = Vec::new();
+        while !read.windows(4).any(|end| end == b"\r\n\r\n") {
+            assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0);
+        }
+        (stream, String::from_utf8(read).unwrap())
+    }
+
+    /// An Asterisk that makes the channel and never answers the connection for its audio: the caller who has hung up meanwhile
+    /// does not keep his place until that is given up.
+    #[tokio::test]
+    async fn a_call_that_is_over_does_not_wait_for_a_websocket_that_we_dial() {
+        let asterisk = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = BaseUrl::parse(&format!("http://{}", asterisk.local_addr().unwrap())).unwrap();
+        let app = AppName::new("arioso").unwrap();
+        let ari = Ari::new(AriSettings::new("pbx", url, "bot", Secret::new("hunter2"), app)).unwrap();
+        let (workers, _batches) = Workers::start(WorkerSettings::new(Ipv4Addr::LOCALHOST.into(), 0..=0)).unwrap();
+        let (outputs, _taken) = mpsc::channel(64);
+        let new = NewCall { call: CallId::new("c").unwrap(), driver: Driver::Echo(SampleRate::HZ_8000), outputs };
+        let call = workers.assign().add(new).await.unwrap();
+        let transport = MediaTransport::WebSocket { codec: LegCodec::Ulaw, connection: WebSocketConnection::Dial };
+        let settings = Config::parse("", "arioso.toml", Path::new(""), &System).unwrap().media;
+        let legs = Listeners::new(settings).legs(&transport).await.unwrap();
+        let media = ExternalMedia {
+            channel: ChannelId::new("leg").unwrap(),
+            format: legs.format(),
+            variables: std::iter::empty::<(String, String)>().collect(),
+        };
+        let abandoned = CancellationToken::new();
+
+        let caller = async {
+            let (mut made, head) = request(&asterisk).await;
+            assert!(head.starts_with("POST /ari/channels/externalMedia"), "{head}");
+            let channel = r#"{"id":"leg","name":"WebSocket/leg","state":"Down","channelvars":{"MEDIA_WEBSOCKET_CONNECTION_ID":"x"}}"#;
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{channel}", channel.len());
+            made.write_all(answer.as_bytes()).await.unwrap();
+            let (mut silent, head) = request(&asterisk).await;
+            assert!(head.starts_with("GET /media/x"), "{head}");
+            abandoned.cancel();
+            // Nor is the connection left open.
+            assert_eq!(timeout(SOON, silent.read(&mut [0; 1])).await.expect("its end").unwrap(), 0);
+        };
+        let (made, ()) = tokio::join!(legs.make(&ari, &media, Format::PlainText, &call, &abandoned), caller);
+        assert!(matches!(made, Err(LegError::Abandoned)), "{made:?}");
     }
 }

@@ -147,6 +147,7 @@ impl From<LegError> for SetUpError {
             LegError::Request(error) => Self::MediaLeg(error),
             LegError::AudioSocket { .. } => Self::AudioSocketLeg(error.to_string()),
             LegError::Worker(error) => worker(error),
+            LegError::Abandoned => Self::Abandoned,
             LegError::Expected(_) | LegError::Dial(_) | LegError::NotConnected => {
                 Self::MediaConnection(error.to_string())
             }

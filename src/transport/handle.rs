@@ -195,7 +195,7 @@ impl CallHandle {
     /// Starts sending to and hearing from Asterisk. Each call can have one leg, and no two calls of a worker the same address.
     ///
     /// # Errors
-    /// [`TransportError::Leg`] says why the leg cannot be used; it is dropped, which closes a connection.
+    /// [`TransportError::Leg`] says why the leg cannot be used; a connection is closed.
     pub async fn attach(&self, leg: Leg) -> Result<(), TransportError> {
         let (reply, answer) = oneshot::channel();
         let remote = match &leg {

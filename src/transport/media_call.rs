@@ -188,8 +188,8 @@ impl MediaCall {
         let stats = leg.stats();
         match leg {
             AttachedLeg::Rtp(leg) => quarantine.put(leg.remote, leg.ssrc(), now),
-            AttachedLeg::AudioSocket(leg) => closing.put(leg.into_connection().into_closing(), now),
-            AttachedLeg::WebSocket(leg) => closing.put(leg.into_connection(now, desk).into_closing(), now),
+            AttachedLeg::AudioSocket(leg) => closing.put(leg.into_connection().into_stream(), now),
+            AttachedLeg::WebSocket(leg) => closing.put(leg.into_connection(now, desk).into_stream(), now),
         }
         Some(stats)
     }

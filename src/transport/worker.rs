@@ -5,7 +5,7 @@ use super::clock::{Due, SlotClock, SlotTime};
 use super::closing::Closing;
 use super::error::LegRefusal;
 use super::handle::{AttachError, CallKey, INBOX_MESSAGES, Message};
-use super::leg::{AttachedLeg, AudioSocket, Leg, RtpLeg, RtpStreams, WebSocket};
+use super::leg::{AttachedLeg, AudioSocket, AudioSocketLeg, Leg, RtpLeg, RtpStreams, WebSocket, WebSocketLeg};
 use super::media_call::{MediaCall, Scratch, Sinks};
 use super::quarantine::{self, Quarantine};
 use super::readiness::Readiness;
@@ -18,12 +18,15 @@ use nix::errno::Errno;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Datagrams that one slot takes in; the rest stays in the kernel until the next. More than 1,000 calls send in 10 ms, so
 /// neither a flood nor what came in while the thread was held up can hold it for long.
 const PACKETS_PER_SLOT: usize = 512;
+
+/// How long a thread that is to stop waits for far ends to close. Asterisk needs a few milliseconds.
+const CLOSE_WITHIN: Duration = Duration::from_millis(500);
 
 /// What a thread is started with.
 #[derive(Debug)]
@@ -108,6 +111,15 @@ impl MediaThread {
             for slot in slots {
                 self.slot(clock.phase(slot), Instant::now());
             }
+        }
+        self.inbox.close();
+        // Whoever waits for an answer is to know at once.
+        while self.inbox.try_recv().is_ok() {}
+        // The end of the process would cut off those that have just left.
+        let until = Instant::now() + CLOSE_WITHIN;
+        while !self.closing.is_empty() && Instant::now() < until {
+            clock.wait();
+            self.closing.drain(&mut self.scratch.input, Instant::now());
         }
     }
 
@@ -200,14 +212,18 @@ impl MediaThread {
     }
 
     fn attach(&mut self, key: CallKey, leg: Leg, now: Instant) -> Result<(), AttachError> {
-        let seat = self.calls.seat(key).ok_or(AttachError::CallGone)?;
-        let call = self.calls.get_mut(seat).ok_or(AttachError::CallGone)?;
-        if call.has_leg() {
-            return Err(LegRefusal::AlreadyAttached.into());
-        }
-        if leg.rate() != Some(call.rate()) {
-            return Err(LegRefusal::Rate.into());
-        }
+        let seat = match self.seat_for(key, &leg) {
+            Ok(seat) => seat,
+            Err(refusal) => {
+                match leg {
+                    Leg::Rtp(_) => {}
+                    Leg::AudioSocket(AudioSocketLeg { stream, .. }) | Leg::WebSocket(WebSocketLeg { stream, .. }) => {
+                        self.closing.put(stream, now);
+                    }
+                }
+                return Err(refusal);
+            }
+        };
         let (attached, mut read) = match leg {
             Leg::Rtp(leg) => return self.attach_rtp(seat, &leg, now),
             Leg::AudioSocket(leg) => {
@@ -227,6 +243,19 @@ impl MediaThread {
             call.bytes(&mut read, now, scratch, sinks);
         });
         Ok(())
+    }
+
+    /// The call, if it can have the leg.
+    fn seat_for(&mut self, key: CallKey, leg: &Leg) -> Result<Seat, AttachError> {
+        let seat = self.calls.seat(key).ok_or(AttachError::CallGone)?;
+        let call = self.calls.get_mut(seat).ok_or(AttachError::CallGone)?;
+        if call.has_leg() {
+            return Err(LegRefusal::AlreadyAttached.into());
+        }
+        if leg.rate() != Some(call.rate()) {
+            return Err(LegRefusal::Rate.into());
+        }
+        Ok(seat)
     }
 
     fn attach_rtp(&mut self, seat: Seat, leg: &RtpLeg, now: Instant) -> Result<(), AttachError> {

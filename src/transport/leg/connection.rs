@@ -7,7 +7,7 @@ use super::LegLoss;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{Ipv4Tos, Ipv6TClass, SndBuf, TcpUserTimeout};
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// Audio that the kernel may hold for a peer that does not read. What is sent later than this is of no use.
@@ -116,10 +116,8 @@ impl Connection {
         }
     }
 
-    /// Says that nothing more will be sent. The stream is to be read until its end before it is dropped: with bytes left
-    /// unread the kernel would reset the connection, and Asterisk take an orderly end for an error.
-    pub(in crate::transport) fn into_closing(self) -> TcpStream {
-        let _ = self.stream.shutdown(Shutdown::Write);
+    /// The stream, to be closed.
+    pub(in crate::transport) fn into_stream(self) -> TcpStream {
         self.stream
     }
 }

@@ -1,6 +1,7 @@
 //! Accepting connections, and how many may be unknown at a time.
 
 use super::counts::{Counters, Fate};
+use super::crowd::Crowd;
 use super::error::ListenError;
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -8,11 +9,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 
 /// How long a connection may take to say for which call it is. Asterisk says it at once.
 pub const GREET_WITHIN: Duration = Duration::from_secs(2);
-/// Connections of one listener that have not said it yet. One more is closed at once.
+/// Connections of one listener that have not said it yet. For one more the oldest of the address with the most gives way.
 pub const MAX_GREETING: usize = 256;
 /// Until the next attempt when the system has no connection for us.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
@@ -34,26 +34,22 @@ where
     G: Fn(TcpStream, SocketAddr) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    let mut greeting = JoinSet::new();
+    let mut greeting = Crowd::new(limit);
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            Some(_) = greeting.join_next() => continue,
-        };
-        match accepted {
+        match listener.accept().await {
             Ok((stream, remote)) => {
                 counters.accepted();
-                if greeting.len() >= limit {
-                    if counters.settled(Fate::CrowdedOut) {
-                        tracing::warn!(%remote, limit, "too many connections have not said for which call they are: more are closed");
-                    }
-                    continue;
-                }
                 if let Err(error) = stream.set_nodelay(true) {
                     // It is gone again; that comes out when it is read.
                     tracing::debug!(%remote, %error, "a new connection takes no options");
                 }
-                greeting.spawn(greet(stream, remote));
+                let counters = Arc::clone(&counters);
+                let displaced = move || {
+                    if counters.settled(Fate::CrowdedOut) {
+                        tracing::warn!(%remote, limit, "too many connections have not said for which call they are: one had to give way");
+                    }
+                };
+                greeting.admit(remote, greet(stream, remote), displaced);
             }
             Err(error) => {
                 if counters.accept_failed() {

@@ -2,14 +2,16 @@
 
 use super::accept::{GREET_WITHIN, MAX_GREETING, accept_all, bind};
 use super::counts::{Counters, Fate, ListenCounts};
+use super::crowd::Crowd;
 use super::error::{ExpectError, ListenError};
 use super::expected::{Expected, Register};
 use crate::audio::{Codec, SampleRate};
+use crate::transport::closing::{LINGER, close};
 use crate::transport::{AudioSocketLeg, CallHandle, Leg, LegKeys};
 use crate::wire::audiosocket::{Frame, HEADER_BYTES, Reader};
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -21,6 +23,8 @@ use uuid::Uuid;
 const UUID_FRAME_BYTES: usize = HEADER_BYTES + 16;
 /// Calls straight from the dialplan that the host has not taken yet. One more is closed, and goes on in its dialplan.
 const DIALPLAN_CALLS: usize = 64;
+/// Connections that are being given up. For one more the oldest of the address with the most is cut off.
+const MAX_CLOSING: usize = 256;
 
 /// One port for the AudioSocket legs of all calls. Dropping it closes the port; legs that are attached go on.
 #[derive(Debug)]
@@ -34,15 +38,51 @@ pub struct AudioSocketListener {
 pub type DialplanCalls = mpsc::Receiver<DialplanCall>;
 
 /// A call that came straight from the dialplan: there is a connection and nothing else, and no ARI. Asterisk gives up after
-/// 2 s without audio, so it is to be attached to a call, and so answered with silence, at once.
+/// 2 s without audio, so it is to be attached to a call, and so answered with silence, at once. Dropping it gives the caller back
+/// to the dialplan, which goes on.
 #[derive(Debug)]
 pub struct DialplanCall {
     /// One of those that were given to [`AudioSocketListener::set_dialplan_uuids`]. Many calls may have the same.
     pub uuid: Uuid,
     /// Where Asterisk connected from.
     pub remote: SocketAddr,
+    /// Until [`Self::into_leg`] takes it.
+    stream: Option<std::net::TcpStream>,
+    closing: Arc<GivenUp>,
+}
+
+impl DialplanCall {
     /// The leg: LINEAR16 at 8 kHz, which is all that the dialplan application has. It takes the keys from the leg.
-    pub leg: Leg,
+    pub fn into_leg(mut self) -> Leg {
+        let stream = self.stream.take().expect("it is there from the beginning, and nobody else takes it");
+        let codec = Codec::Linear16(SampleRate::HZ_8000);
+        Leg::AudioSocket(AudioSocketLeg { stream, codec, read: Vec::new(), keys: LegKeys::FromLeg })
+    }
+}
+
+impl Drop for DialplanCall {
+    fn drop(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            self.closing.put(stream, self.remote);
+        }
+    }
+}
+
+/// Connections that have said their UUID and become no leg, until Asterisk has closed them too. Apart from those that have not
+/// said it, so that neither displaces the other.
+#[derive(Debug)]
+struct GivenUp(Mutex<Crowd>);
+
+impl GivenUp {
+    fn put(&self, stream: std::net::TcpStream, remote: SocketAddr) {
+        // They are counted already, each for what it was given up for.
+        self.crowd().admit(remote, close(stream), || {});
+    }
+
+    fn crowd(&self) -> MutexGuard<'_, Crowd> {
+        // Nothing that is done under the lock can leave it half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Debug)]
@@ -50,6 +90,7 @@ struct Shared {
     register: Register,
     dialplan_uuids: RwLock<HashSet<Uuid>>,
     dialplan_calls: mpsc::Sender<DialplanCall>,
+    closing: Arc<GivenUp>,
     counters: Arc<Counters>,
 }
 
@@ -72,6 +113,7 @@ impl AudioSocketListener {
             register: Register::default(),
             dialplan_uuids: RwLock::default(),
             dialplan_calls,
+            closing: Arc::new(GivenUp(Mutex::new(Crowd::new(MAX_CLOSING)))),
             counters: Arc::default(),
         });
         let greeter = Arc::clone(&shared);
@@ -105,6 +147,13 @@ impl AudioSocketListener {
     /// The UUIDs with which the dialplan may send calls straight here, from now on.
     pub fn set_dialplan_uuids(&self, uuids: HashSet<Uuid>) {
         *self.shared.dialplan_uuids.write().unwrap_or_else(PoisonError::into_inner) = uuids;
+    }
+
+    /// Waits until Asterisk has closed the connections that were given up, for as long as these are kept at most. Before that
+    /// the end of the process would cut them off.
+    pub async fn given_up(&self) {
+        let closing = self.shared.closing.crowd().tasks();
+        let _ = timeout(LINGER, closing.wait()).await;
     }
 
     /// What it has counted.
@@ -156,20 +205,18 @@ impl Shared {
     /// Brings the connection to its call.
     fn admit(&self, uuid: Uuid, stream: TcpStream, remote: SocketAddr) -> Fate {
         let wanted = self.register.take(&uuid.to_string());
-        if wanted.is_none() && !self.dialplan_uuids.read().unwrap_or_else(PoisonError::into_inner).contains(&uuid) {
-            return Fate::Unknown;
-        }
         // It is non-blocking already, as a worker needs it.
         let Ok(stream) = stream.into_std() else { return Fate::Malformed };
-        let read = Vec::new();
-        let Some(wanted) = wanted else {
-            let codec = Codec::Linear16(SampleRate::HZ_8000);
-            let leg = Leg::AudioSocket(AudioSocketLeg { stream, codec, read, keys: LegKeys::FromLeg });
-            let queued = self.dialplan_calls.try_send(DialplanCall { uuid, remote, leg });
-            return if queued.is_ok() { Fate::Dialplan } else { Fate::QueueFull };
-        };
-        let leg = AudioSocketLeg { stream, codec: wanted.codec, read, keys: wanted.keys };
-        wanted.arrived(Ok(Leg::AudioSocket(leg)));
-        Fate::Expected
+        if let Some(wanted) = wanted {
+            let leg = AudioSocketLeg { stream, codec: wanted.codec, read: Vec::new(), keys: wanted.keys };
+            wanted.arrived(Ok(Leg::AudioSocket(leg)));
+            return Fate::Expected;
+        }
+        // From here on the dialplan goes on if nobody wants it.
+        let call = DialplanCall { uuid, remote, stream: Some(stream), closing: Arc::clone(&self.closing) };
+        if !self.dialplan_uuids.read().unwrap_or_else(PoisonError::into_inner).contains(&uuid) {
+            return Fate::Unknown;
+        }
+        if self.dialplan_calls.try_send(call).is_ok() { Fate::Dialplan } else { Fate::QueueFull }
     }
 }

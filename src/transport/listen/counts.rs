@@ -20,7 +20,7 @@ pub struct ListenCounts {
     pub unauthorized: u64,
     /// Did not say in time for which call they are.
     pub timed_out: u64,
-    /// Came while too many others had not yet said what they want.
+    /// Had to give way to a newer one before they had said for which call they are.
     pub crowded_out: u64,
     /// Belonged to a call from the dialplan, but those before it have not been taken yet.
     pub queue_full: u64,

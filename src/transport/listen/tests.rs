@@ -53,6 +53,14 @@ async fn assert_closed(stream: &mut TcpStream) {
     assert!(read.is_empty(), "{read:02x?}");
 }
 
+/// Waits until the peer has ended the connection in an orderly way, without a word. After anything else than such an end the
+/// dialplan application `AudioSocket()` hangs the caller up.
+async fn assert_ended(stream: &mut TcpStream) {
+    let mut read = Vec::new();
+    let ended = timeout(GENEROUS, stream.read_to_end(&mut read)).await.expect("the connection is ended");
+    assert!(matches!(ended, Ok(0)), "{ended:?} {read:02x?}");
+}
+
 /// Waits until that many connections were accepted, without a timer: a clock that stands still would jump to its end.
 async fn accepted(counts: impl Fn() -> ListenCounts, connections: u64) {
     let deadline = std::time::Instant::now() + GENEROUS;

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
 
 /// The path that Asterisk is to connect to.
@@ -122,12 +122,14 @@ const fn refusal(fate: Fate, reason: &'static str) -> Refusal {
 impl Shared {
     /// Finds out for which call a connection is.
     async fn greet(&self, mut stream: TcpStream, remote: SocketAddr) {
+        // One for all of it: a stranger has its place no longer than that.
+        let deadline = Instant::now() + GREET_WITHIN;
         let late = |_| refusal(Fate::TimedOut, "the handshake was not done in time");
-        let upgraded = timeout(GREET_WITHIN, self.upgrade(&mut stream)).await.map_err(late).flatten();
+        let upgraded = timeout_at(deadline, self.upgrade(&mut stream)).await.map_err(late).flatten();
         let started = match upgraded {
             Ok(read) => {
                 let late = |_| refusal(Fate::TimedOut, "MEDIA_START did not come in time");
-                timeout(GREET_WITHIN, media_start(&mut stream, read)).await.map_err(late).flatten()
+                timeout_at(deadline, media_start(&mut stream, read)).await.map_err(late).flatten()
             }
             Err(refused) => Err(refused),
         };

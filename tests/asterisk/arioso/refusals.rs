@@ -1,12 +1,9 @@
 //! Calls that no bot takes, and servers that cannot start: each says why.
 
-use super::rig::{LOCAL_BOT, Options, Rig, answer_since};
+use super::rig::{GIVEN_BACK, LOCAL_BOT, Options, Rig, answer_since};
 use crate::shared::SOON;
 use std::fs;
 use std::net::UdpSocket;
-
-/// The dialplan hangs up with this cause after a call that was given back.
-const GIVEN_BACK: u8 = 41;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_without_a_route_goes_back_to_the_dialplan() {

@@ -98,6 +98,9 @@ pub(crate) const PLAIN_ECHO: &str = "600";
 pub(crate) const PLAIN_RECEPTION: &str = "601";
 pub(crate) const PLAIN_UNKNOWN: &str = "602";
 
+/// The dialplan hangs up with this cause after a call that was given back, or whose `AudioSocket()` let it go on.
+pub(crate) const GIVEN_BACK: u8 = 41;
+
 /// A line test, which the numbers of [`echo_number`] reach.
 const ECHO_BOT: &str = "[bots.echo]\necho = true\n\n[[routes]]\nnumber = \"echo\"\nbot = \"echo\"\n";
 
@@ -410,7 +413,8 @@ fn site_dialplan(options: &Options, first_app: &str, ports: Ports) -> String {
     for (number, uuid) in plain {
         let _ = write!(
             lines,
-            "exten => {number},1,Answer()\n same => n,AudioSocket({uuid},127.0.0.1:{})\n same => n,Hangup(16)\n",
+            "exten => {number},1,Answer()\n same => n,AudioSocket({uuid},127.0.0.1:{})\n \
+             same => n,Hangup({GIVEN_BACK})\n",
             ports.audiosocket
         );
     }

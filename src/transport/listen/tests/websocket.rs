@@ -201,6 +201,44 @@ async fn whoever_does_not_say_for_which_call_he_is_is_closed() {
     until(|| listener.counts() == ListenCounts { connections: 2, timed_out: 2, ..ListenCounts::default() }).await;
 }
 
+/// Whoever is slow with the handshake has no more time for what follows: one limit for all of the greeting.
+#[tokio::test(start_paused = true)]
+async fn a_slow_handshake_leaves_less_time_for_media_start() {
+    let script = async {
+        let listener = listener().await;
+        let mut slow = TcpStream::connect(listener.local_addr()).await.unwrap();
+        slow.write_all(b"GET /media HTTP/1.1\r\nHost: a\r\n").await.unwrap();
+        accepted(|| listener.counts(), 1).await;
+        tokio::time::advance(GREET_WITHIN * 3 / 4).await;
+        let rest = format!(
+            "Authorization: {LOGIN}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        slow.write_all(rest.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            assert_ne!(slow.read_buf(&mut answer).await.unwrap(), 0);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+        tokio::time::advance(GREET_WITHIN / 2).await;
+        let deadline = std::time::Instant::now() + GENEROUS;
+        while listener.counts().timed_out == 0 {
+            assert!(std::time::Instant::now() < deadline, "it still has its place");
+            tokio::task::yield_now().await;
+        }
+    };
+    // A clock that stands still jumps to the next time-out whenever nothing is left to do.
+    let busy = async {
+        loop {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = script => {}
+        () = busy => {}
+    }
+}
+
 #[tokio::test]
 async fn what_comes_before_media_start_is_bounded() {
     let listener = listener().await;
