@@ -221,7 +221,7 @@ impl AttachedLeg {
         }
     }
 
-    /// Samples of what was sent that can still be taken back.
+    /// Frames of what was sent that can still be taken back.
     pub(super) fn lookahead_frames(&self, now: Instant) -> usize {
         match self {
             Self::Rtp(_) | Self::AudioSocket(_) => 0,
