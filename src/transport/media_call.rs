@@ -403,7 +403,8 @@ impl MediaCall {
                                 leg.reply_started(now);
                                 Ok(())
                             }
-                            CallEvent::ReplyEnded { end: ReplyEnd::BargedIn | ReplyEnd::Dtmf, .. } => {
+                            // The call counts on it that nothing waits any more, whatever the reply was stopped by.
+                            CallEvent::ReplyEnded { end, .. } if *end != ReplyEnd::Finished => {
                                 leg.take_back(now, &mut scratch.desk, sinks.counters)
                             }
                             _ => Ok(()),

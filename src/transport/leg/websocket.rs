@@ -188,7 +188,7 @@ impl WebSocket {
         self.lookahead.measure_now(now);
     }
 
-    /// The reply was stopped by the caller: what of it Asterisk has not taken yet is taken back; the first frame of that
+    /// The reply was stopped: what of it Asterisk has not taken yet is taken back; the first frame of that
     /// fades out, and silence fills the queue again.
     pub(in crate::transport) fn take_back(
         &mut self,

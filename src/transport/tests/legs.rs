@@ -444,6 +444,38 @@ fn a_barge_in_takes_back_what_waits_fades_out_and_counts_only_what_was_heard() {
     assert!(channel.take().iter().all(|got| !matches!(got, Got::Audio(pcm) if pcm[0] != 0)), "the reply is gone");
 }
 
+/// Without any engine left, the reply stops as it does for a caller who interrupts.
+#[test]
+fn a_reply_that_no_engine_finishes_is_taken_back_before_the_apology() {
+    let mut rig = Rig::new();
+    let (mut channel, leg) = Channel::new(SLIN, LegKeys::FromAri);
+    let settings = CallSettings { apology: vec![-3_000; 1_600].into(), ..settings() };
+    let (call, mut taken) = rig.add(Driver::Conversation(Box::new(settings)), leg);
+    channel.send(&Message::Text(&start(320)));
+    let reply = rig.reply(&call, &mut taken, vec![10_000; 8_000]);
+    rig.millis(400);
+    let full = |got: &[Got]| got.iter().filter(|got| **got == Got::Audio(vec![10_000; 160])).count() as i64;
+    let mut spoken = full(&channel.take());
+    rig.input(&call, Input::EnginesExhausted { service: crate::call::Service::Synthesis });
+    rig.millis(300);
+    let got = channel.take();
+    let flush = got.iter().position(|got| *got == Got::Text("FLUSH_MEDIA".to_owned())).expect("a flush");
+    spoken += full(&got[..flush]);
+    let after: Vec<_> =
+        got[flush..].iter().filter_map(|got| if let Got::Audio(pcm) = got { Some(pcm) } else { None }).collect();
+    assert!(after[0].is_sorted_by(|a, b| a >= b) && after[0][0] > 9_900 && after[0][159] < 100, "no fade: {after:?}");
+    assert_eq!(after[1..].iter().filter(|pcm| pcm[0] > 0).count(), 0, "the reply goes on");
+    assert_eq!(after.iter().filter(|pcm| ***pcm == vec![-3_000; 160]).count(), 10, "all of the apology is heard");
+    let played = std::iter::from_fn(|| taken.try_recv().ok()).find_map(|output| match of_call(output) {
+        Some(Output::Dialog(DialogCommand::Interrupt { reply: of, played_sample, .. })) if of == reply => {
+            Some(played_sample)
+        }
+        _ => None,
+    });
+    let played = played.expect("the dialogue is told");
+    assert!(played < spoken * 160 && played >= spoken * 160 - 320, "{played} of {} samples were heard", spoken * 160);
+}
+
 #[test]
 fn a_close_is_answered_and_the_leg_is_lost() {
     let mut rig = Rig::new();
