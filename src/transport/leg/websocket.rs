@@ -3,7 +3,7 @@
 
 use super::connection::{Connection, Sent};
 use super::lookahead::{Due, Lookahead, Mode, Question};
-use super::{Came, Desk, LegKeys, LegLoss, WebSocketLeg};
+use super::{Came, Desk, LegFault, LegKeys, LegLoss, WebSocketLeg, excerpt};
 use crate::audio::{ByteOrder, Codec, Encoder};
 use crate::media::{MediaStats, OrderedReceiver, ReceivedFrame, SendStats};
 use crate::transport::error::LegRefusal;
@@ -91,11 +91,21 @@ impl WebSocket {
                 return Err(LegLoss::WebSocket(error));
             }
         };
+        let malformed = |fault: LegFault| {
+            counters.malformed_messages.add(1);
+            Ok(Some(Came::Fault(fault)))
+        };
+        let unexpected = |fault| {
+            counters.unexpected_messages.add(1);
+            Ok(Some(Came::Fault(fault)))
+        };
         match message {
             // In any order with the control messages: Asterisk may send audio before MEDIA_START.
             Message::Binary(payload) => {
-                counters.malformed_messages.add(u64::from(self.receive.payload(payload, now).is_err()));
-                return Ok(Some(Came::Audio));
+                return match self.receive.payload(payload, now) {
+                    Ok(()) => Ok(Some(Came::Audio)),
+                    Err(error) => malformed(error.into()),
+                };
             }
             Message::Text(text) => match Event::parse(text, self.send.control) {
                 Ok(Event::MediaStart(start)) => self.send.check(&start)?,
@@ -130,8 +140,9 @@ impl WebSocket {
                     }
                 }
                 Ok(Event::MediaBufferingCompleted { .. } | Event::QueueDrained) => {}
-                Ok(Event::Error { .. } | Event::Unknown { .. }) => counters.unexpected_messages.add(1),
-                Err(_) => counters.malformed_messages.add(1),
+                Ok(Event::Error { text }) => return unexpected(LegFault::Refused { text: excerpt(&text) }),
+                Ok(Event::Unknown { name }) => return unexpected(LegFault::UnknownEvent { name: excerpt(&name) }),
+                Err(error) => return malformed(error.into()),
             },
             Message::Ping(payload) => {
                 let pong = Message::Pong(payload);
