@@ -1,5 +1,9 @@
 //! Legs of every kind in virtual time: the worker is stepped, the far ends are sockets in this thread.
 
+mod faults;
+mod opus;
+mod peers;
+
 use super::*;
 use crate::call::EndReason;
 use crate::wire::audiosocket::{AudioType, Frame, Reader};
@@ -119,18 +123,28 @@ fn audiosocket(keys: LegKeys) -> (TcpStream, Leg) {
 
 /// The frames of audio in what an AudioSocket peer was sent.
 fn audio(bytes: &[u8]) -> Vec<Vec<u8>> {
+    audio_of(AudioType::Slin8, bytes)
+}
+
+fn audio_of(rate: AudioType, bytes: &[u8]) -> Vec<Vec<u8>> {
     let (mut reader, mut input, mut frames) = (Reader::new(), bytes, Vec::new());
     while let Some(frame) = reader.next_frame(&mut input) {
-        let Ok(Frame::Audio(AudioType::Slin8, payload)) = frame else { panic!("{frame:?}") };
-        frames.push(payload.to_vec());
+        match frame {
+            Ok(Frame::Audio(audio, payload)) if audio == rate => frames.push(payload.to_vec()),
+            _ => panic!("{frame:?}"),
+        }
     }
     frames
 }
 
 fn audiosocket_frame(sample: i16) -> Vec<u8> {
-    let mut message = vec![0; 323];
-    let pcm: Vec<u8> = [sample; 160].iter().flat_map(|sample| sample.to_le_bytes()).collect();
-    Frame::Audio(AudioType::Slin8, &pcm).write(&mut message).unwrap();
+    audiosocket_frame_of(AudioType::Slin8, &[sample; 160])
+}
+
+fn audiosocket_frame_of(rate: AudioType, pcm: &[i16]) -> Vec<u8> {
+    let mut message = vec![0; 3 + pcm.len() * 2];
+    let pcm: Vec<u8> = pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    Frame::Audio(rate, &pcm).write(&mut message).unwrap();
     message
 }
 
