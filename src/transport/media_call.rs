@@ -5,7 +5,7 @@ use super::batch::BatchQueue;
 use super::closing::Closing;
 use super::echo::Echo;
 use super::handle::{Admission, CallKey, Driver, MediaOutput, Place};
-use super::leg::{Arrived, AttachedLeg, Came, Connection, Desk, LegKeys, LegLoss};
+use super::leg::{Arrived, AttachedLeg, Came, Connection, Desk, LegFault, LegKeys, LegLoss};
 use super::quarantine::Quarantine;
 use super::stats::Counters;
 use crate::audio::{MAX_FRAME_SAMPLES, SampleRate};
@@ -258,10 +258,26 @@ impl MediaCall {
                     LegKeys::FromAri => sinks.counters.keys_passed_over.add(1),
                 },
                 Ok(Some(Came::Nothing)) => {}
+                Ok(Some(Came::Fault(fault))) => {
+                    self.log_fault(&fault);
+                    // What was usable of it.
+                    self.hear(now, scratch, sinks);
+                }
                 Ok(None) => return,
                 Err(loss) => return self.lose_leg(loss, now, scratch, sinks),
             }
         }
+    }
+
+    /// Logs what is wrong with a message, once a call.
+    fn log_fault(&mut self, fault: &LegFault) {
+        if std::mem::replace(&mut self.fault_logged, true) {
+            return;
+        }
+        let LegState::Attached(leg) = &self.leg else { return };
+        let remote = leg.connection().and_then(|connection| connection.stream().peer_addr().ok());
+        let reason = fault.to_string();
+        tracing::warn!(call = %self.id, ?remote, reason, "unusable message from the media leg; further ones are only counted");
     }
 
     /// Once every 20 ms: what is to be heard although nothing came, and a frame for the caller. `send` gets the address and
@@ -403,7 +419,8 @@ impl MediaCall {
                                 leg.reply_started(now);
                                 Ok(())
                             }
-                            CallEvent::ReplyEnded { end: ReplyEnd::BargedIn | ReplyEnd::Dtmf, .. } => {
+                            // The call counts on it that nothing waits any more, whatever the reply was stopped by.
+                            CallEvent::ReplyEnded { end, .. } if *end != ReplyEnd::Finished => {
                                 leg.take_back(now, &mut scratch.desk, sinks.counters)
                             }
                             _ => Ok(()),

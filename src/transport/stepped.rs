@@ -44,6 +44,12 @@ impl SteppedWorker {
         self.thread.slot(self.slots % self.phases, now);
         self.slots += 1;
     }
+
+    /// Connections that the next slot would look at.
+    #[cfg(test)]
+    pub(super) fn ready_connections(&mut self) -> usize {
+        self.thread.ready_connections()
+    }
 }
 
 impl std::fmt::Debug for SteppedWorker {

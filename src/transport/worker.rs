@@ -184,6 +184,11 @@ impl MediaThread {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn ready_connections(&mut self) -> usize {
+        self.readiness.ask()
+    }
+
     fn take_messages(&mut self, now: Instant) {
         for _ in 0..INBOX_MESSAGES {
             let Ok(message) = self.inbox.try_recv() else { return };

@@ -2,7 +2,7 @@
 //! header and payload in one write.
 
 use super::connection::{Connection, Sent};
-use super::{AudioSocketLeg, Came, Desk, LegKeys, LegLoss};
+use super::{AudioSocketLeg, Came, Desk, LegFault, LegKeys, LegLoss};
 use crate::audio::{ByteOrder, Codec, Encoder};
 use crate::media::{MediaStats, OrderedReceiver, ReceivedFrame, SendStats};
 use crate::transport::error::LegRefusal;
@@ -46,22 +46,30 @@ impl AudioSocket {
     pub(super) fn next(&mut self, input: &mut &mut [u8], now: Instant, counters: &Counters) -> Option<Came> {
         let whole: &[u8] = input;
         let mut rest = whole;
+        let malformed = |fault: LegFault| {
+            counters.malformed_messages.add(1);
+            Came::Fault(fault)
+        };
+        // Asterisk sends nothing else than audio and keys after the UUID.
+        let unexpected = |fault| {
+            counters.unexpected_messages.add(1);
+            Came::Fault(fault)
+        };
         let came = self.reader.next_frame(&mut rest).map(|frame| match frame {
             // Before Asterisk 22.7 audio of every rate is called 8 kHz.
             Ok(Frame::Audio(audio, payload)) if audio == self.audio || audio == AudioType::Slin8 => {
-                counters.malformed_messages.add(u64::from(self.receive.payload(payload, now).is_err()));
-                Came::Audio
+                match self.receive.payload(payload, now) {
+                    Ok(()) => Came::Audio,
+                    Err(error) => malformed(error.into()),
+                }
             }
             Ok(Frame::Dtmf(key)) => Came::Key(key),
-            // Asterisk never sends these; after the UUID it sends nothing else than audio and keys.
-            Ok(Frame::Hangup | Frame::Uuid(_) | Frame::Error(_) | Frame::Audio(..) | Frame::Unknown { .. }) => {
-                counters.unexpected_messages.add(1);
-                Came::Nothing
-            }
-            Err(_) => {
-                counters.malformed_messages.add(1);
-                Came::Nothing
-            }
+            Ok(Frame::Audio(audio, _)) => unexpected(LegFault::Rate { hz: audio.hz(), agreed: self.audio.hz() }),
+            Ok(Frame::Hangup) => unexpected(LegFault::UnexpectedFrame { what: "hang up" }),
+            Ok(Frame::Uuid(_)) => unexpected(LegFault::UnexpectedFrame { what: "which call this is, once more" }),
+            Ok(Frame::Error(_)) => unexpected(LegFault::UnexpectedFrame { what: "error" }),
+            Ok(Frame::Unknown { kind, .. }) => unexpected(LegFault::UnknownFrame { kind }),
+            Err(error) => malformed(error.into()),
         });
         let used = whole.len() - rest.len();
         *input = &mut std::mem::take(input)[used..];

@@ -14,8 +14,9 @@ pub(super) use websocket::WebSocket;
 
 use super::stats::Counters;
 use crate::audio::{Codec, MAX_FRAME_SAMPLES, SampleRate};
-use crate::media::{MediaStats, ReceivedFrame};
-use crate::wire::media_websocket::Format;
+use crate::media::{MediaStats, PayloadError, ReceivedFrame};
+use crate::wire::audiosocket::FrameError;
+use crate::wire::media_websocket::{Format, MessageError};
 use crate::wire::websocket::Role;
 use crate::wire::websocket::WebSocketError;
 use std::fmt;
@@ -149,7 +150,7 @@ impl Leg {
 }
 
 /// What came over a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Came {
     /// Audio, which has been taken in: there may be frames.
     Audio,
@@ -157,6 +158,59 @@ pub(super) enum Came {
     Key(char),
     /// Something of no consequence for the call.
     Nothing,
+    /// Something that is of no use, or in part: it has been counted, and the audio in it has been taken in.
+    Fault(LegFault),
+}
+
+/// What is wrong with a message. The leg goes on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum LegFault {
+    /// Audio that cannot be decoded.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// Not AudioSocket.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// No message of Asterisk's.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// A frame with audio of another rate than was agreed.
+    #[error("audio of {hz} Hz on a leg of {agreed} Hz: the format of the channel is not the one that was agreed")]
+    Rate {
+        /// What came.
+        hz: u32,
+        /// The rate of the leg.
+        agreed: u32,
+    },
+    /// What Asterisk never sends at this place.
+    #[error("an AudioSocket frame that says {what}")]
+    UnexpectedFrame {
+        /// Its meaning.
+        what: &'static str,
+    },
+    /// What nobody knows.
+    #[error("an AudioSocket frame of the unknown type {kind:#04x}")]
+    UnknownFrame {
+        /// The type.
+        kind: u8,
+    },
+    /// What this version does not know.
+    #[error("an event of the unknown name {name}")]
+    UnknownEvent {
+        /// The name.
+        name: String,
+    },
+    /// A command was not carried out.
+    #[error("Asterisk refused a command: {text}")]
+    Refused {
+        /// In Asterisk's words.
+        text: String,
+    },
+}
+
+/// The beginning of something that Asterisk said, for the log.
+fn excerpt(text: &str) -> String {
+    text.chars().take(200).collect()
 }
 
 /// Room to put messages together in; shared by all legs of a worker, since one is driven at a time.
@@ -231,7 +285,7 @@ impl AttachedLeg {
         }
     }
 
-    /// Samples of what was sent that can still be taken back.
+    /// Frames of what was sent that can still be taken back.
     pub(super) fn lookahead_frames(&self, now: Instant) -> usize {
         match self {
             Self::Rtp(_) | Self::AudioSocket(_) => 0,

@@ -2,8 +2,8 @@
 //! in it ([`super::lookahead`]), and taken back when the caller interrupts.
 
 use super::connection::{Connection, Sent};
-use super::lookahead::{Due, Lookahead, Question};
-use super::{Came, Desk, LegKeys, LegLoss, WebSocketLeg};
+use super::lookahead::{Due, Lookahead, Mode, Question};
+use super::{Came, Desk, LegFault, LegKeys, LegLoss, WebSocketLeg, excerpt};
 use crate::audio::{ByteOrder, Codec, Encoder};
 use crate::media::{MediaStats, OrderedReceiver, ReceivedFrame, SendStats};
 use crate::transport::error::LegRefusal;
@@ -24,8 +24,7 @@ pub(in crate::transport) struct WebSocket {
     decoder: Decoder,
     receive: OrderedReceiver,
     send: Outgoing,
-    /// `None` in passthrough mode (Opus): there Asterisk knows no marks and no flush.
-    lookahead: Option<Lookahead>,
+    lookahead: Lookahead,
     /// Asterisk has said that it takes no more for now.
     paused: bool,
 }
@@ -50,7 +49,7 @@ impl WebSocket {
     /// Takes over the leg; with it, what was read already.
     pub(in crate::transport) fn new(leg: WebSocketLeg, now: Instant) -> Result<(Self, Vec<u8>), LegRefusal> {
         let WebSocketLeg { stream, role, codec, control, read, keys } = leg;
-        let passthrough = codec.frame_bytes().is_none();
+        let mode = if codec.frame_bytes().is_some() { Mode::Framed } else { Mode::PassThrough };
         let leg = Self {
             connection: Connection::new(stream).map_err(|_| LegRefusal::Disconnected)?,
             keys,
@@ -66,7 +65,7 @@ impl WebSocket {
                 frames: 0,
                 stats: SendStats::default(),
             },
-            lookahead: (!passthrough).then(|| Lookahead::new(now)),
+            lookahead: Lookahead::new(mode, now),
             paused: false,
         };
         Ok((leg, read))
@@ -92,44 +91,58 @@ impl WebSocket {
                 return Err(LegLoss::WebSocket(error));
             }
         };
+        let malformed = |fault: LegFault| {
+            counters.malformed_messages.add(1);
+            Ok(Some(Came::Fault(fault)))
+        };
+        let unexpected = |fault| {
+            counters.unexpected_messages.add(1);
+            Ok(Some(Came::Fault(fault)))
+        };
         match message {
             // In any order with the control messages: Asterisk may send audio before MEDIA_START.
             Message::Binary(payload) => {
-                counters.malformed_messages.add(u64::from(self.receive.payload(payload, now).is_err()));
-                return Ok(Some(Came::Audio));
+                return match self.receive.payload(payload, now) {
+                    Ok(()) => Ok(Some(Came::Audio)),
+                    Err(error) => malformed(error.into()),
+                };
             }
             Message::Text(text) => match Event::parse(text, self.send.control) {
                 Ok(Event::MediaStart(start)) => self.send.check(&start)?,
                 Ok(Event::DtmfEnd { digit }) => return Ok(Some(Came::Key(digit))),
                 Ok(Event::MediaXoff) => {
                     counters.websocket_pauses.add(1);
-                    self.paused = true;
                     // Hundreds of frames wait, which nobody wants to hear as late as that.
-                    counters.websocket_flushes.add(1);
-                    self.command(&Command::FlushMedia, now, desk, counters)?;
+                    match self.lookahead.mode() {
+                        Mode::Framed => {
+                            self.paused = true;
+                            self.lookahead.emptied(now);
+                            counters.websocket_flushes.add(1);
+                            self.command(&Command::FlushMedia, now, desk, counters)?;
+                        }
+                        Mode::PassThrough => self.lookahead.full(),
+                    }
                 }
                 Ok(Event::MediaXon) => {
-                    self.paused = false;
-                    self.lookahead = self.lookahead.take().map(|_| Lookahead::new(now));
+                    if std::mem::take(&mut self.paused) {
+                        self.lookahead.emptied(now);
+                    }
                 }
                 Ok(Event::MediaMarkProcessed { id }) => {
                     let mark = id.and_then(|id| id.parse().ok());
-                    let backlog = match (&mut self.lookahead, mark) {
-                        (Some(lookahead), Some(mark)) => lookahead.marked(mark, now),
-                        _ => false,
-                    };
-                    if backlog {
+                    if mark.is_some_and(|mark| self.lookahead.marked(mark, now)) {
                         self.flush(now, desk, counters)?;
                     }
                 }
                 Ok(Event::Status(status)) => {
-                    if self.lookahead.as_mut().is_some_and(|lookahead| lookahead.counted(status.queue_length)) {
+                    if self.lookahead.counted(status.queue_length) {
                         self.flush(now, desk, counters)?;
                     }
                 }
                 Ok(Event::MediaBufferingCompleted { .. } | Event::QueueDrained) => {}
-                Ok(Event::Error { .. } | Event::Unknown { .. }) => counters.unexpected_messages.add(1),
-                Err(_) => counters.malformed_messages.add(1),
+                Ok(Event::Error { text }) => return unexpected(LegFault::Refused { text: excerpt(&text) }),
+                Ok(Event::Unknown { name }) => return unexpected(LegFault::UnknownEvent { name: excerpt(&name) }),
+                Err(error) => return malformed(error.into()),
             },
             Message::Ping(payload) => {
                 let pong = Message::Pong(payload);
@@ -158,10 +171,7 @@ impl WebSocket {
             counters.frames_unsent.add(1);
             return Ok(());
         }
-        let Some(lookahead) = &mut self.lookahead else {
-            return self.send.frame(pcm, &mut self.connection, now, desk, counters);
-        };
-        match lookahead.due(pcm.iter().all(|sample| *sample == 0), now) {
+        match self.lookahead.due(pcm.iter().all(|sample| *sample == 0), now) {
             Due::Frame => {}
             Due::SilenceAndFrame => {
                 counters.lookahead_refills.add(1);
@@ -173,7 +183,7 @@ impl WebSocket {
             }
         }
         self.send.frame(pcm, &mut self.connection, now, desk, counters)?;
-        match self.lookahead.as_mut().and_then(|lookahead| lookahead.question(now)) {
+        match self.lookahead.question(now) {
             Some(Question::Mark(mark)) => {
                 let mut digits = [0; 10];
                 let id = Some(Cow::Borrowed(decimal(mark, &mut digits)));
@@ -186,12 +196,10 @@ impl WebSocket {
 
     /// A reply has begun.
     pub(in crate::transport) fn reply_started(&mut self, now: Instant) {
-        if let Some(lookahead) = &mut self.lookahead {
-            lookahead.measure_now(now);
-        }
+        self.lookahead.measure_now(now);
     }
 
-    /// The reply was stopped by the caller: what of it Asterisk has not taken yet is taken back; the first frame of that
+    /// The reply was stopped: what of it Asterisk has not taken yet is taken back; the first frame of that
     /// fades out, and silence fills the queue again.
     pub(in crate::transport) fn take_back(
         &mut self,
@@ -202,11 +210,10 @@ impl WebSocket {
         let waiting = self.waiting(now);
         let samples = self.send.codec.rate().frame_samples();
         let silent = (1..=waiting).all(|back| self.send.sent(back).iter().all(|sample| *sample == 0));
-        let Some(lookahead) = &mut self.lookahead else { return Ok(()) };
         if silent {
             return Ok(());
         }
-        lookahead.flushed(waiting, now);
+        self.lookahead.flushed(waiting, now);
         counters.websocket_flushes.add(1);
         let first = self.send.sent(waiting);
         for (n, (faded, sample)) in desk.faded.iter_mut().zip(first).enumerate() {
@@ -219,10 +226,9 @@ impl WebSocket {
         self.silence(waiting - 1, now, desk, counters)
     }
 
-    /// Frames that Asterisk has not taken yet, of those that are remembered.
+    /// Frames that can be taken back, of those that are remembered.
     pub(super) fn waiting(&self, now: Instant) -> usize {
-        let waiting = self.lookahead.as_ref().map_or(0, |lookahead| lookahead.waiting(now));
-        waiting.min(KEPT).min(self.send.frames)
+        self.lookahead.waiting(now).min(KEPT).min(self.send.frames)
     }
 
     pub(super) fn stats(&self) -> MediaStats {
@@ -238,9 +244,8 @@ impl WebSocket {
 
     /// Throws away everything that waits at Asterisk, and begins again with the usual look-ahead.
     fn flush(&mut self, now: Instant, desk: &mut Desk, counters: &Counters) -> Result<(), LegLoss> {
-        let Some(lookahead) = &mut self.lookahead else { return Ok(()) };
         counters.websocket_flushes.add(1);
-        lookahead.flushed(1, now);
+        self.lookahead.flushed(1, now);
         self.command(&Command::FlushMedia, now, desk, counters)?;
         self.silence(1, now, desk, counters)
     }

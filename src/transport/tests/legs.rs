@@ -1,5 +1,9 @@
 //! Legs of every kind in virtual time: the worker is stepped, the far ends are sockets in this thread.
 
+mod faults;
+mod opus;
+mod peers;
+
 use super::*;
 use crate::call::EndReason;
 use crate::wire::audiosocket::{AudioType, Frame, Reader};
@@ -119,18 +123,28 @@ fn audiosocket(keys: LegKeys) -> (TcpStream, Leg) {
 
 /// The frames of audio in what an AudioSocket peer was sent.
 fn audio(bytes: &[u8]) -> Vec<Vec<u8>> {
+    audio_of(AudioType::Slin8, bytes)
+}
+
+fn audio_of(rate: AudioType, bytes: &[u8]) -> Vec<Vec<u8>> {
     let (mut reader, mut input, mut frames) = (Reader::new(), bytes, Vec::new());
     while let Some(frame) = reader.next_frame(&mut input) {
-        let Ok(Frame::Audio(AudioType::Slin8, payload)) = frame else { panic!("{frame:?}") };
-        frames.push(payload.to_vec());
+        match frame {
+            Ok(Frame::Audio(audio, payload)) if audio == rate => frames.push(payload.to_vec()),
+            _ => panic!("{frame:?}"),
+        }
     }
     frames
 }
 
 fn audiosocket_frame(sample: i16) -> Vec<u8> {
-    let mut message = vec![0; 323];
-    let pcm: Vec<u8> = [sample; 160].iter().flat_map(|sample| sample.to_le_bytes()).collect();
-    Frame::Audio(AudioType::Slin8, &pcm).write(&mut message).unwrap();
+    audiosocket_frame_of(AudioType::Slin8, &[sample; 160])
+}
+
+fn audiosocket_frame_of(rate: AudioType, pcm: &[i16]) -> Vec<u8> {
+    let mut message = vec![0; 3 + pcm.len() * 2];
+    let pcm: Vec<u8> = pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    Frame::Audio(rate, &pcm).write(&mut message).unwrap();
     message
 }
 
@@ -442,6 +456,38 @@ fn a_barge_in_takes_back_what_waits_fades_out_and_counts_only_what_was_heard() {
     assert!(played < sent && played >= sent - 320, "{played} of {sent} samples were heard");
     rig.millis(100);
     assert!(channel.take().iter().all(|got| !matches!(got, Got::Audio(pcm) if pcm[0] != 0)), "the reply is gone");
+}
+
+/// Without any engine left, the reply stops as it does for a caller who interrupts.
+#[test]
+fn a_reply_that_no_engine_finishes_is_taken_back_before_the_apology() {
+    let mut rig = Rig::new();
+    let (mut channel, leg) = Channel::new(SLIN, LegKeys::FromAri);
+    let settings = CallSettings { apology: vec![-3_000; 1_600].into(), ..settings() };
+    let (call, mut taken) = rig.add(Driver::Conversation(Box::new(settings)), leg);
+    channel.send(&Message::Text(&start(320)));
+    let reply = rig.reply(&call, &mut taken, vec![10_000; 8_000]);
+    rig.millis(400);
+    let full = |got: &[Got]| got.iter().filter(|got| **got == Got::Audio(vec![10_000; 160])).count() as i64;
+    let mut spoken = full(&channel.take());
+    rig.input(&call, Input::EnginesExhausted { service: crate::call::Service::Synthesis });
+    rig.millis(300);
+    let got = channel.take();
+    let flush = got.iter().position(|got| *got == Got::Text("FLUSH_MEDIA".to_owned())).expect("a flush");
+    spoken += full(&got[..flush]);
+    let after: Vec<_> =
+        got[flush..].iter().filter_map(|got| if let Got::Audio(pcm) = got { Some(pcm) } else { None }).collect();
+    assert!(after[0].is_sorted_by(|a, b| a >= b) && after[0][0] > 9_900 && after[0][159] < 100, "no fade: {after:?}");
+    assert_eq!(after[1..].iter().filter(|pcm| pcm[0] > 0).count(), 0, "the reply goes on");
+    assert_eq!(after.iter().filter(|pcm| ***pcm == vec![-3_000; 160]).count(), 10, "all of the apology is heard");
+    let played = std::iter::from_fn(|| taken.try_recv().ok()).find_map(|output| match of_call(output) {
+        Some(Output::Dialog(DialogCommand::Interrupt { reply: of, played_sample, .. })) if of == reply => {
+            Some(played_sample)
+        }
+        _ => None,
+    });
+    let played = played.expect("the dialogue is told");
+    assert!(played < spoken * 160 && played >= spoken * 160 - 320, "{played} of {} samples were heard", spoken * 160);
 }
 
 #[test]
