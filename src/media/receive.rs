@@ -9,6 +9,7 @@ use super::stall::StallClock;
 use super::stats::ReceiveStats;
 use super::timeline::{Due, Timeline, microseconds};
 use crate::audio::{ByteOrder, Codec, CodecError, Decoder};
+use crate::wire::rtcp::is_rtcp;
 use crate::wire::rtp::{RtpError, RtpPacket, extend_timestamp};
 use std::time::{Duration, Instant};
 
@@ -56,11 +57,8 @@ struct GivenUp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PacketError {
     /// RTCP on the port of RTP (RFC 5761). No fault, and no loss.
-    #[error("an RTCP packet of type {packet_type} on the port of RTP")]
-    Rtcp {
-        /// 200 is a sender report, 201 a receiver report.
-        packet_type: u8,
-    },
+    #[error("an RTCP packet on the port of RTP")]
+    Rtcp,
     /// Not RTP.
     #[error(transparent)]
     Malformed(#[from] RtpError),
@@ -126,9 +124,9 @@ impl RtpReceiver {
     /// # Errors
     /// See [`PacketError`]. A packet that is kept for later and then found to be damaged is only counted.
     pub fn packet(&mut self, datagram: &[u8], arrival: Instant) -> Result<(), PacketError> {
-        if let Some(packet_type) = rtcp_type(datagram) {
+        if is_rtcp(datagram) {
             self.counts.rtcp += 1;
-            return Err(PacketError::Rtcp { packet_type });
+            return Err(PacketError::Rtcp);
         }
         let packet = RtpPacket::parse(datagram).inspect_err(|_| self.counts.malformed += 1)?;
         let (ssrc, sequence, payload_type) = (packet.ssrc(), packet.sequence(), packet.payload_type());
@@ -370,13 +368,5 @@ impl Decoders {
             None => Box::new((codec, Decoder::new(codec, ByteOrder::Big)?)),
         };
         Ok(&mut self.other.insert(other).1)
-    }
-}
-
-/// The type of an RTCP packet that shares the port of RTP: RFC 5761, section 4.
-fn rtcp_type(datagram: &[u8]) -> Option<u8> {
-    match datagram {
-        [first, packet_type @ 200..=204, _, _, ..] if first >> 6 == 2 => Some(*packet_type),
-        _ => None,
     }
 }

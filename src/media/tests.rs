@@ -177,7 +177,7 @@ fn rtcp_on_the_same_port_is_told_apart_and_is_no_loss() {
     for packet_type in 200..=204 {
         let mut report = packet(40).datagram();
         report[1] = packet_type;
-        assert_eq!(line.datagram(&report, 10), Err(PacketError::Rtcp { packet_type }));
+        assert_eq!(line.datagram(&report, 10), Err(PacketError::Rtcp));
     }
     line.packet(&packet(1), 20).unwrap();
     assert_eq!(line.levels(), [0, 1]);

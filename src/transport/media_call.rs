@@ -11,6 +11,7 @@ use super::stats::Counters;
 use crate::audio::{MAX_FRAME_SAMPLES, SampleRate};
 use crate::call::{Call, CallEvent, CallId, CallerFrame, EndReason, HangUpBy, Input, Output, ReplyEnd};
 use crate::media::{MediaStats, ReceivedFrame};
+use crate::wire::rtcp::{self, RtcpPacket};
 use std::net::SocketAddr;
 use std::sync::Weak;
 use std::time::Instant;
@@ -213,6 +214,12 @@ impl MediaCall {
             None => None,
             Some(Arrived::Taken) => return self.hear(now, scratch, sinks),
             Some(Arrived::OfOldStream) => return sinks.counters.late_packets.add(1),
+            Some(Arrived::Rtcp) => {
+                if sinks.counters.rtcp_packets.get() == 0 {
+                    log_rtcp(&self.id, bytes);
+                }
+                return sinks.counters.rtcp_packets.add(1);
+            }
             Some(Arrived::Refused(error)) => Some(error),
         };
         sinks.counters.malformed_packets.add(1);
@@ -433,6 +440,24 @@ impl MediaCall {
         }
         if let Some(loss) = failed {
             self.lose_leg(loss, now, scratch, sinks);
+        }
+    }
+}
+
+/// Asterisk sends no RTCP on such a leg, so whatever does is worth a look, once a worker.
+fn log_rtcp(call: &CallId, datagram: &[u8]) {
+    for packet in rtcp::packets(datagram) {
+        match packet {
+            Ok(RtcpPacket::SenderReport(report)) => {
+                let (packets, blocks): (_, Vec<_>) = (report.packets(), report.blocks().collect());
+                tracing::debug!(%call, packets, ?blocks, "RTCP: a sender report; further ones are only counted");
+            }
+            Ok(RtcpPacket::ReceiverReport(report)) => {
+                let blocks: Vec<_> = report.blocks().collect();
+                tracing::debug!(%call, ?blocks, "RTCP: a receiver report; further ones are only counted");
+            }
+            Ok(other) => tracing::debug!(%call, packet = ?other, "RTCP; further packets are only counted"),
+            Err(error) => tracing::debug!(%call, %error, "RTCP that cannot be read; further packets are only counted"),
         }
     }
 }

@@ -13,7 +13,6 @@ use super::socket::{Receiver, Sender, as_seen_by};
 use super::stats::Counters;
 use super::table::{CallTable, Seat};
 use crate::media::MediaStats;
-use crate::wire::rtcp::is_rtcp;
 use nix::errno::Errno;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -159,9 +158,6 @@ impl MediaThread {
                 }
                 return;
             };
-            if is_rtcp(datagram.bytes) {
-                return counters.rtcp_packets.add(1);
-            }
             let Some(call) = calls.get_mut(seat) else { return };
             call.datagram(datagram.bytes, datagram.truncated, now, scratch, &mut Sinks { batches, counters });
             let wake = call.wake();

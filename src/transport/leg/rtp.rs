@@ -26,6 +26,8 @@ pub(in crate::transport) enum Arrived {
     Taken,
     /// It is a late one of the call that had this address before.
     OfOldStream,
+    /// No audio, and no fault.
+    Rtcp,
     Refused(PacketError),
 }
 
@@ -61,6 +63,7 @@ impl RtpStreams {
                 self.ssrc = ssrc;
                 Arrived::Taken
             }
+            Err(PacketError::Rtcp) => Arrived::Rtcp,
             Err(error) => Arrived::Refused(error),
         }
     }
