@@ -134,14 +134,14 @@ impl Conversation {
             | Output::Synthesizer(_)
             | Output::Dialog(_)
             | Output::FailOver { .. }
-            | Output::EngineAccepted { .. } => return self.to_engines(output).await,
+            | Output::EngineAccepted { .. } => return self.pass_to_engines(output).await,
         }
         Step::GoOn
     }
 
     /// Waits for room at the engines, and meanwhile passes on what they say: an engine whose words are not taken takes none,
     /// and the two would wait for each other.
-    async fn to_engines(&mut self, output: Output) -> Step {
+    async fn pass_to_engines(&mut self, output: Output) -> Step {
         let Partner::Engines { engines, inputs } = &mut self.partner else { return Step::GoOn };
         let mut given = std::pin::pin!(give(engines, output));
         loop {
@@ -317,7 +317,7 @@ mod tests {
         let mut conversation = flooded(&workers).await;
         for _ in 0..200 {
             let key = Output::Dialog(DialogCommand::Dtmf { reply: ReplyId(0), digit: '1' });
-            let step = timeout(GENEROUS, conversation.to_engines(key)).await.expect("it goes on");
+            let step = timeout(GENEROUS, conversation.pass_to_engines(key)).await.expect("it goes on");
             assert!(matches!(step, Step::GoOn));
         }
     }

@@ -11,8 +11,11 @@ use tracing::warn;
 
 const EVERY: Duration = Duration::from_secs(60);
 
+/// A count by its name, and where it is.
+type Count<Of> = (&'static str, fn(&Of) -> u64);
+
 /// Counts of the workers that mean trouble, as docs/media.md calls and explains them.
-const OF_WORKERS: [(&str, fn(&WorkerStats) -> u64); 10] = [
+const OF_WORKERS: [Count<WorkerStats>; 10] = [
     ("stranger-packets", |stats| stats.stranger_packets),
     ("malformed-packets", |stats| stats.malformed_packets),
     ("malformed-messages", |stats| stats.malformed_messages),
@@ -26,7 +29,7 @@ const OF_WORKERS: [(&str, fn(&WorkerStats) -> u64); 10] = [
 ];
 
 /// The same of the listeners.
-const OF_LISTENERS: [(&str, fn(&ListenCounts) -> u64); 7] = [
+const OF_LISTENERS: [Count<ListenCounts>; 7] = [
     ("connections-unknown", |counts| counts.unknown),
     ("connections-malformed", |counts| counts.malformed),
     ("connections-unauthorized", |counts| counts.unauthorized),
