@@ -49,8 +49,8 @@ pub enum CallEvent {
         /// Why it ended.
         end: ReplyEnd,
     },
-    /// A turn is complete: all its times are known.
-    TurnEnded(Timeline),
+    /// A turn is complete: all its times are known. Boxed: every place in a queue of outputs is as wide as the widest.
+    TurnEnded(Box<Timeline>),
     /// An engine took over from another.
     EngineSwitched {
         /// For what.

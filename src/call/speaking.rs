@@ -232,6 +232,6 @@ impl Call {
             reply.timeline.stop = Some(now);
         }
         self.report(CallEvent::ReplyEnded { reply: reply.id, heard_text, end });
-        self.report(CallEvent::TurnEnded(reply.timeline));
+        self.report(CallEvent::TurnEnded(Box::new(reply.timeline)));
     }
 }

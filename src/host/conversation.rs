@@ -106,7 +106,7 @@ impl Conversation {
     pub(super) async fn act(&mut self, happening: Happening, observe: &Observer) -> Step {
         match happening {
             Happening::Engine(input) => self.input(input).await,
-            Happening::Media(Some(MediaOutput::Call(output))) => self.output(*output, observe).await,
+            Happening::Media(Some(MediaOutput::Call(output))) => self.output(output, observe).await,
             Happening::Media(Some(MediaOutput::LegLost(loss))) => Step::LegLost(loss),
             Happening::Media(None) => Step::End(CallEnd::WorkerLost),
         }

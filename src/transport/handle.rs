@@ -67,8 +67,8 @@ impl Driver {
 /// What the owner of a call is told.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MediaOutput {
-    /// What the call wants done. Boxed, since a queue of these is as wide as its largest.
-    Call(Box<Output>),
+    /// What the call wants done.
+    Call(Output),
     /// The leg is no more; the call goes on without sound until it is removed.
     LegLost(LegLoss),
 }

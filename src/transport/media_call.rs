@@ -338,7 +338,7 @@ impl MediaCall {
                     Input::EndRequested => EndReason::Drained,
                     _ => return,
                 };
-                self.control.pass(MediaOutput::Call(Box::new(Output::End(end))), &self.id, sinks.counters);
+                self.control.pass(MediaOutput::Call(Output::End(end)), &self.id, sinks.counters);
             }
         }
         self.drain(None, now, scratch, sinks);
@@ -434,7 +434,7 @@ impl MediaCall {
                         };
                         failed = failed.or(done.err());
                     }
-                    self.control.pass(MediaOutput::Call(Box::new(output)), &self.id, sinks.counters);
+                    self.control.pass(MediaOutput::Call(output), &self.id, sinks.counters);
                 }
             }
         }
@@ -492,11 +492,11 @@ mod tests {
     }
 
     fn end() -> MediaOutput {
-        MediaOutput::Call(Box::new(Output::End(EndReason::Drained)))
+        MediaOutput::Call(Output::End(EndReason::Drained))
     }
 
     fn audio() -> MediaOutput {
-        MediaOutput::Call(Box::new(Output::CallerAudio { start_sample: 7 }))
+        MediaOutput::Call(Output::CallerAudio { start_sample: 7 })
     }
 
     #[test]

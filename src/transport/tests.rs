@@ -249,7 +249,7 @@ async fn what_the_caller_says_arrives_in_batches_with_its_position() {
 
 async fn next_output(taken: &mut mpsc::Receiver<MediaOutput>) -> Output {
     match taken.recv().await.expect("the call is alive") {
-        MediaOutput::Call(output) => *output,
+        MediaOutput::Call(output) => output,
         lost @ MediaOutput::LegLost(_) => panic!("{lost:?}"),
     }
 }

@@ -194,7 +194,7 @@ async fn watch(mut observations: broadcast::Receiver<Observation>, start: Instan
                     screen::timeline(&timeline);
                     if let Some((reply, end)) = last.take() {
                         let understood = timeline.utterance.and_then(|_| understood.take());
-                        turns.push(Turn { timeline, understood, reply, end, heard: String::new() });
+                        turns.push(Turn { timeline: *timeline, understood, reply, end, heard: String::new() });
                     }
                 }
                 CallEvent::EngineSwitched { service, from, to } => {

@@ -95,7 +95,7 @@ impl Rig {
 
 fn of_call(output: MediaOutput) -> Option<Output> {
     match output {
-        MediaOutput::Call(output) => Some(*output),
+        MediaOutput::Call(output) => Some(output),
         MediaOutput::LegLost(_) => None,
     }
 }
@@ -286,10 +286,10 @@ fn a_caller_who_hangs_up_a_plain_dialplan_call_ends_it_and_keys_come_from_the_le
     drop(far);
     rig.millis(2);
     let outputs: Vec<_> = std::iter::from_fn(|| taken.try_recv().ok()).collect();
-    let key = MediaOutput::Call(Box::new(Output::Event(crate::call::CallEvent::Dtmf { digit: '5' })));
+    let key = MediaOutput::Call(Output::Event(crate::call::CallEvent::Dtmf { digit: '5' }));
     assert!(outputs.contains(&key), "{outputs:?}");
     let end = Output::End(EndReason::HangUp(crate::call::HangUpBy::Caller));
-    assert_eq!(outputs.last(), Some(&MediaOutput::Call(Box::new(end))));
+    assert_eq!(outputs.last(), Some(&MediaOutput::Call(end)));
     assert_eq!(rig.worker.stats().legs_lost, 0);
 }
 
