@@ -101,6 +101,8 @@ const CLEAN: &str = "nothing left";
 pub struct Wanted<'a> {
     /// What they are.
     pub transport: &'a MediaTransport,
+    /// Whether dialplans may give calls to a bot by `AudioSocket()` besides.
+    pub dialplan_calls: bool,
     /// The address that Asterisk is told to send to, or to connect to.
     pub advertise: IpAddr,
     /// Makes one for a try.
@@ -130,7 +132,7 @@ pub struct TestLegError {
     pub detail: String,
     /// What to do.
     pub fix: String,
-    /// Only the try is not possible; calls may well be.
+    /// Only the try is not possible; calls may well be, if a server runs already.
     pub only_here: bool,
 }
 
@@ -169,18 +171,21 @@ async fn look(settings: &AriSettings, wanted: Wanted<'_>, checks: &mut Vec<Check
     match ari.modules().await {
         Ok(modules) => {
             asterisk.modules = Some(modules);
-            module_checks(&asterisk, wanted.transport, checks);
+            module_checks(&asterisk, &wanted, checks);
         }
         Err(error) => {
             checks.push(Check::warning(MODULES, error.to_string(), "look yourself: asterisk -rx 'module show'"));
         }
     }
-    checks.push(application(&ari).await);
+    let application = application(&ari).await;
+    // Somebody is connected as our application, or was: a running server, which has its ports.
+    let served = matches!(application.outcome, Outcome::Warning { .. });
+    checks.push(application);
     if wanted.transport.is_sent_to_us() {
         checks.push(media_address(settings, wanted.advertise));
     }
     if may_write {
-        live(&ari, &asterisk, wanted, checks).await;
+        live(&ari, &asterisk, wanted, served, checks).await;
     } else {
         let rest = [EVENTS, MEDIA, DEAD_MAN, AUDIO, CLEAN];
         checks.extend(rest.map(|name| Check::skipped(name, "nothing may be changed there")));
@@ -296,9 +301,13 @@ fn needed_versions(transport: &MediaTransport) -> String {
 }
 
 /// Whether the modules are loaded that a call needs.
-fn module_checks(asterisk: &Capabilities, transport: &MediaTransport, checks: &mut Vec<Check>) {
+fn module_checks(asterisk: &Capabilities, wanted: &Wanted<'_>, checks: &mut Vec<Check>) {
     let before = checks.len();
-    add_lacks(MODULES, &asterisk.missing_modules(transport), checks);
+    add_lacks(MODULES, &asterisk.missing_modules(wanted.transport), checks);
+    if wanted.dialplan_calls {
+        // Which of several Asterisks has such a dialplan is not known here.
+        add_lacks(MODULES, &asterisk.missing_for_dialplan_calls(), checks);
+    }
     if checks.len() == before {
         checks.push(Check::passed(MODULES, "all that a call needs are loaded"));
     }
@@ -313,7 +322,9 @@ fn add_lacks(name: &'static str, lacks: &Lacks, checks: &mut Vec<Check>) {
 async fn application(ari: &Ari) -> Check {
     let app = &ari.settings().app;
     match ari.app_use().await {
-        Ok(AppUse::Free) => Check::passed(APPLICATION, format!("the name `{app}` is free")),
+        Ok(AppUse::Free) => {
+            Check::passed(APPLICATION, format!("the name `{app}` is free (the dialplan must say Stasis({app},…))"))
+        }
         Ok(AppUse::Connected) => Check::warning(
             APPLICATION,
             format!("a program is connected as `{app}`"),

@@ -161,9 +161,22 @@ impl Capabilities {
 
     /// The modules that are not there, or do not run.
     pub fn missing_modules(&self, transport: &MediaTransport) -> Lacks {
+        // A version that cannot make these legs has no module for them that could be loaded.
+        let too_old = !self.missing_features(transport).fatal.is_empty();
+        let for_legs = if too_old { Vec::new() } else { for_legs(transport) };
+        self.missing(FOR_EVERY_CALL.into_iter().chain(for_legs))
+    }
+
+    /// The modules that a dialplan needs for `AudioSocket()`.
+    pub fn missing_for_dialplan_calls(&self) -> Lacks {
+        let without = Sometimes("a dialplan cannot give calls to a bot by AudioSocket()");
+        self.missing([(&["app_audiosocket"][..], without), (&["res_audiosocket"][..], without)])
+    }
+
+    fn missing(&self, wanted: impl IntoIterator<Item = Wanted>) -> Lacks {
         let mut lacks = Lacks::default();
         let Some(modules) = &self.modules else { return lacks };
-        for (names, need) in FOR_EVERY_CALL.into_iter().chain(for_legs(transport)) {
+        for (names, need) in wanted {
             let loaded: Vec<&Module> = modules.iter().filter(|module| names.iter().any(|n| is(module, n))).collect();
             if loaded.iter().any(|module| module.is_running()) {
                 continue;

@@ -3,11 +3,13 @@
 use super::{UsageError, print, runtime};
 use crate::audio::Codec;
 use crate::bench::media::{self, Assertion, CallerAudio, METRICS, Mode, Peer, Plan, Progress, Transport, usable_cpus};
+use crate::config::{LegCodec, LinearCodec, RtpCodec};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -133,6 +135,11 @@ pub fn be(args: &BenchPeerArgs) -> Result<()> {
 
 fn measure(args: &MediaArgs) -> Result<()> {
     let plan = plan(args)?;
+    // Opened first: what was measured for an hour is not to be lost for a folder that is not there.
+    let mut json_file = match args.json.as_deref().filter(|file| *file != Path::new("-")) {
+        Some(file) => Some(File::create(file).with_context(|| format!("cannot write {}", file.display()))?),
+        None => None,
+    };
     let mut display = Display::new(&plan);
     let report = runtime()?.block_on(async {
         let mut stop = super::stop::StopSignals::listen()?;
@@ -144,13 +151,13 @@ fn measure(args: &MediaArgs) -> Result<()> {
     display.bar.finish_and_clear();
     let failures: Vec<String> = args.assert.iter().flat_map(|assertion| assertion.failures(&report.steps)).collect();
     let json = || format!("{:#}\n", report.json(&failures));
-    match args.json.as_deref() {
-        Some(file) if file == Path::new("-") => print(&json())?,
-        Some(file) => {
-            std::fs::write(file, json()).with_context(|| format!("cannot write {}", file.display()))?;
+    match (&mut json_file, &args.json) {
+        (None, Some(_)) => print(&json())?,
+        (None, None) => print(&report.table())?,
+        (Some(file), _) => {
             print(&report.table())?;
+            file.write_all(json().as_bytes()).context("cannot write the file of --json")?;
         }
-        None => print(&report.table())?,
     }
     match failures.as_slice() {
         [] => Ok(()),
@@ -167,22 +174,41 @@ fn plan(args: &MediaArgs) -> Result<Plan> {
             return Err(UsageError(format!("--assert '{assertion}': there is no step with {calls} calls")).into());
         }
     }
+    let codec = args.codec.unwrap_or(args.transport.default_codec());
+    if let Some(why) = refusal(args.transport, codec) {
+        return Err(UsageError(format!("--codec {}: {why}", codec.asterisk_format())).into());
+    }
     let (server_cpus, tool_cpus) = placement(args)?;
-    Ok(Plan {
+    let plan = Plan {
         calls: args.calls.clone(),
         window: Duration::from_secs(args.seconds),
         warm_up: Duration::from_secs(args.warm_up),
         repeat: usize::try_from(args.repeat).unwrap_or(1),
         mode: args.mode,
         transport: args.transport,
-        codec: args.codec.unwrap_or(args.transport.default_codec()),
+        codec,
         audio: args.audio,
         set_up_rate: args.set_up_rate,
         flood: args.flood,
         baseline: !args.no_baseline,
         server_cpus,
         tool_cpus,
-    })
+    };
+    if let Some(assertion) = args.assert.iter().find(|assertion| !plan.measures(assertion.metric())) {
+        let text = format!("--assert '{assertion}': this run does not measure {}", assertion.metric());
+        return Err(UsageError(text).into());
+    }
+    Ok(plan)
+}
+
+/// Why Asterisk cannot carry this codec so, if it cannot.
+fn refusal(transport: Transport, codec: Codec) -> Option<&'static str> {
+    let codec = LegCodec::ALL.into_iter().find(|of_legs| of_legs.codec() == codec)?;
+    match transport {
+        Transport::Rtp => RtpCodec::try_from(codec).err(),
+        Transport::Audiosocket => LinearCodec::try_from(codec).err(),
+        Transport::Websocket => None,
+    }
 }
 
 /// Who runs where. Nothing is placed on a machine with one processor.
@@ -265,6 +291,31 @@ mod tests {
     fn a_step_that_is_not_measured_cannot_be_asserted() {
         let args = parse(&["--calls", "1,2", "--assert", "lost_out=0@3"]).unwrap();
         assert!(plan(&args).unwrap_err().is::<UsageError>());
+    }
+
+    #[test]
+    fn what_a_run_does_not_measure_cannot_be_asserted() {
+        for (arguments, metric) in [
+            (vec!["--mode", "echo"], "replies>0"),
+            (vec!["--mode", "echo", "--codec", "slin16"], "lost_in=0"),
+            (vec!["--codec", "g722"], "to_engine_p99<2ms"),
+            (vec!["--no-baseline"], "baseline_ratio<2"),
+            (vec!["--transport", "audiosocket"], "baseline_ratio<2"),
+        ] {
+            let error = plan(&parse(&[&arguments[..], &["--assert", metric]].concat()).unwrap()).unwrap_err();
+            assert!(error.is::<UsageError>() && error.to_string().contains("does not measure"), "{error}");
+        }
+        assert!(plan(&parse(&["--mode", "echo", "--assert", "turnaround_p99<30ms"]).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_codec_that_the_transport_cannot_carry_is_refused_with_the_reason() {
+        for arguments in [["--codec", "opus", "--transport", "rtp"], ["--codec", "ulaw", "--transport", "audiosocket"]]
+        {
+            let error = plan(&parse(&arguments).unwrap()).unwrap_err();
+            assert!(error.is::<UsageError>() && error.to_string().contains("cannot be carried by"), "{error}");
+        }
+        assert!(plan(&parse(&["--codec", "opus", "--transport", "websocket"]).unwrap()).is_ok());
     }
 
     #[test]

@@ -60,7 +60,8 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
         for (asterisk, settings) in &asterisks {
             let transport = &asterisk.transport;
             let mut test = LineTest::new(config.media.clone(), transport.clone());
-            let wanted = Wanted { transport, advertise: config.media.advertise, test: &mut test };
+            let dialplan_calls = config.audiosocket_routes().next().is_some();
+            let wanted = Wanted { transport, dialplan_calls, advertise: config.media.advertise, test: &mut test };
             findings.asterisks.push(probe(settings, wanted).await);
         }
         for (name, engine) in &config.engines {
@@ -76,7 +77,11 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
     };
     print(&text).context("cannot write the result")?;
     let failed = findings.checks().filter(|checks| checks.iter().any(is_failed)).count();
-    ensure!(failed == 0, "{failed} of {} cannot take calls yet: the fixes are above", findings.checks().count());
+    ensure!(
+        failed == 0,
+        "{failed} of {} Asterisks and engines not ready for calls: the fixes are above",
+        findings.checks().count()
+    );
     Ok(())
 }
 

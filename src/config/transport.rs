@@ -98,7 +98,8 @@ impl LinearCodec {
 }
 
 impl LegCodec {
-    const ALL: [Self; 8] = [
+    /// All of them.
+    pub const ALL: [Self; 8] = [
         Self::Ulaw,
         Self::Alaw,
         Self::G722,
@@ -213,9 +214,9 @@ pub(super) fn read(section: &Section<'_, '_>) -> Option<MediaTransport> {
     let codec = or_default(section, "codec", |value| codec(value).map(Some), None);
     let (kind, written) = (kind?, codec?);
     match kind {
-        Kind::Rtp => Some(MediaTransport::Rtp(carried(section, written, RtpCodec::Ulaw, rtp_codec)?)),
+        Kind::Rtp => Some(MediaTransport::Rtp(carried(section, written, RtpCodec::Ulaw, RtpCodec::try_from)?)),
         Kind::AudioSocket => {
-            Some(MediaTransport::AudioSocket(carried(section, written, LinearCodec::Slin, linear_codec)?))
+            Some(MediaTransport::AudioSocket(carried(section, written, LinearCodec::Slin, LinearCodec::try_from)?))
         }
         Kind::WebSocket => {
             Some(MediaTransport::WebSocket { codec: written.unwrap_or(LegCodec::Ulaw), connection: connection? })
@@ -285,25 +286,36 @@ fn carried<T>(
     carry(written).map_err(refused).ok()
 }
 
-fn rtp_codec(codec: LegCodec) -> Result<RtpCodec, &'static str> {
-    const STATIC_ONLY: &str = "cannot be carried by RTP: Asterisk accepts only static payload types on an RTP leg; write \
-                               \"ulaw\", \"alaw\", \"g722\", \"slin\" or \"slin16\"";
-    match codec {
-        LegCodec::Ulaw => Ok(RtpCodec::Ulaw),
-        LegCodec::Alaw => Ok(RtpCodec::Alaw),
-        LegCodec::G722 => Ok(RtpCodec::G722),
-        LegCodec::Linear(LinearCodec::Slin) => Ok(RtpCodec::Slin),
-        LegCodec::Linear(LinearCodec::Slin16) => Ok(RtpCodec::Slin16),
-        LegCodec::Linear(LinearCodec::Slin24 | LinearCodec::Slin48) | LegCodec::Opus => Err(STATIC_ONLY),
+/// Where RTP cannot carry it: why, and what to write.
+impl TryFrom<LegCodec> for RtpCodec {
+    type Error = &'static str;
+
+    fn try_from(codec: LegCodec) -> Result<Self, Self::Error> {
+        match codec {
+            LegCodec::Ulaw => Ok(Self::Ulaw),
+            LegCodec::Alaw => Ok(Self::Alaw),
+            LegCodec::G722 => Ok(Self::G722),
+            LegCodec::Linear(LinearCodec::Slin) => Ok(Self::Slin),
+            LegCodec::Linear(LinearCodec::Slin16) => Ok(Self::Slin16),
+            LegCodec::Linear(LinearCodec::Slin24 | LinearCodec::Slin48) | LegCodec::Opus => {
+                Err("cannot be carried by RTP: Asterisk accepts only static payload types on an RTP leg; write \
+                     \"ulaw\", \"alaw\", \"g722\", \"slin\" or \"slin16\"")
+            }
+        }
     }
 }
 
-fn linear_codec(codec: LegCodec) -> Result<LinearCodec, &'static str> {
-    match codec {
-        LegCodec::Linear(linear) => Ok(linear),
-        LegCodec::Ulaw | LegCodec::Alaw | LegCodec::G722 | LegCodec::Opus => {
-            Err("cannot be carried by AudioSocket: it has linear audio only, and other formats arrive tagged as such; \
-                 write \"slin\", \"slin16\", \"slin24\" or \"slin48\"")
+/// Where AudioSocket cannot carry it: why, and what to write.
+impl TryFrom<LegCodec> for LinearCodec {
+    type Error = &'static str;
+
+    fn try_from(codec: LegCodec) -> Result<Self, Self::Error> {
+        match codec {
+            LegCodec::Linear(linear) => Ok(linear),
+            LegCodec::Ulaw | LegCodec::Alaw | LegCodec::G722 | LegCodec::Opus => {
+                Err("cannot be carried by AudioSocket: it has linear audio only, and other formats arrive tagged as \
+                     such; write \"slin\", \"slin16\", \"slin24\" or \"slin48\"")
+            }
         }
     }
 }

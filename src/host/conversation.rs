@@ -220,7 +220,7 @@ impl Observer {
                 None => info!(reason = end.reason_code(), "the call is over"),
             },
         }
-        self.tell(Observed::Ended { end, media });
+        self.tell(Observed::Ended { end, media: media.map(Box::new) });
     }
 
     pub(super) fn tell(&self, what: Observed) {

@@ -50,11 +50,20 @@ impl DialplanEntrance {
                 }
             }
         }
+        tasks.close();
+        let mut ended = std::pin::pin!(tasks.wait());
+        loop {
+            tokio::select! {
+                () = &mut ended => break,
+                Some(call) = self.calls.recv() => {
+                    let id = routes.get(&call.uuid).map(|(id, _)| id.to_string()).unwrap_or_default();
+                    info!(remote = %call.remote, id, "no new calls are taken: back to the dialplan");
+                }
+            }
+        }
         // From here on they are strangers, and those that wait are dropped: for all of them the dialplan goes on.
         self.listener.set_dialplan_uuids(HashSet::new());
         drop(self.calls);
-        tasks.close();
-        tasks.wait().await;
         self.listener.given_up().await;
     }
 }

@@ -4,7 +4,7 @@ use super::legs::{LegError, Legs, Listeners};
 use crate::ari::probe::{TestLeg, TestLegError};
 use crate::ari::{Ari, AriError, Capabilities, ExternalMedia};
 use crate::call::CallId;
-use crate::config::{Media, MediaTransport};
+use crate::config::{Media, MediaTransport, WebSocketConnection};
 use crate::transport::listen::ListenError;
 use crate::transport::{CallHandle, Driver, MediaOutput, NewCall, TransportError, WorkerSettings, Workers};
 use async_trait::async_trait;
@@ -73,7 +73,7 @@ impl TestLeg for LineTest {
         let control = asterisk.media_control();
         let (legs, call) = self.start().await?;
         legs.make(ari, &media, control, call, &CancellationToken::new()).await.map_err(|error| match error {
-            LegError::Request(error) => refused(&error),
+            LegError::Request(error) => refused(&error, &self.transport),
             other => unusable(other.to_string()),
         })
     }
@@ -125,9 +125,23 @@ fn no_worker(error: TransportError) -> TestLegError {
     }
 }
 
-fn refused(error: &AriError) -> TestLegError {
-    let fix = "load the modules that are named above; see that rtp.conf has ports left (rtpstart to rtpend), that Asterisk \
-               reaches media.advertise, and that a websocket_client has its section";
+fn refused(error: &AriError, transport: &MediaTransport) -> TestLegError {
+    let fix = match transport {
+        MediaTransport::Rtp(_) => {
+            "load the modules that are named above, if any; see that rtp.conf has ports left (rtpstart to rtpend)"
+        }
+        MediaTransport::AudioSocket(_) => {
+            "load the modules that are named above, if any; see that Asterisk reaches media.advertise, and that no \
+             firewall is in between"
+        }
+        MediaTransport::WebSocket { connection: WebSocketConnection::Dial, .. } => {
+            "load the modules that are named above, if any; look into Asterisk's log: asterisk -rvvv"
+        }
+        MediaTransport::WebSocket { connection: WebSocketConnection::Listen { .. }, .. } => {
+            "see that websocket_client.conf has the section that websocket_client names, with connection_type = \
+             per_call_config, then: module reload res_websocket_client.so"
+        }
+    };
     TestLegError { detail: error.to_string(), fix: fix.to_owned(), only_here: false }
 }
 

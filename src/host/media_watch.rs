@@ -62,6 +62,8 @@ impl MediaWatch {
     pub(super) async fn run(mut self) {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first one comes at once.
+        ticks.tick().await;
         loop {
             ticks.tick().await;
             let counts = self.counts();

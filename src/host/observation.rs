@@ -37,6 +37,6 @@ pub enum Observed {
         /// How.
         end: CallEnd,
         /// How well the audio travelled, if there was any.
-        media: Option<MediaStats>,
+        media: Option<Box<MediaStats>>,
     },
 }

@@ -9,7 +9,9 @@ use super::media_watch::MediaWatch;
 use super::node::{Node, NodeContext};
 use super::observation::Observation;
 use super::pump::Pump;
-use crate::ari::{Ari, AriError, BaseUrlError, Capabilities, EventStream, Lack, Signal, install_crypto_provider};
+use crate::ari::{
+    Ari, AriError, BaseUrlError, Capabilities, EventStream, Lack, Lacks, Signal, install_crypto_provider,
+};
 use crate::config::{Asterisk, Config};
 use crate::transport::listen::ListenError;
 use crate::transport::{TransportError, WorkerSettings, Workers};
@@ -157,7 +159,7 @@ impl Server {
             let settings = ari_settings(asterisk).map_err(|cause| StartError::Url { name: name(), cause })?;
             let ari = Ari::new(settings).map_err(|cause| StartError::Asterisk { name: name(), cause })?;
             let events = connect(&ari, asterisk, wait_for_asterisk).await?;
-            let control = look_at(&ari, asterisk).await?;
+            let control = look_at(&ari, asterisk, config.audiosocket_routes().next().is_some()).await?;
             connected.push((asterisk, events, ari, legs, control));
         }
         for (asterisk, events, ari, legs, control) in connected {
@@ -223,7 +225,7 @@ fn worker_settings(config: &Config) -> WorkerSettings {
 }
 
 /// Whether an Asterisk can make its media legs, and how control messages on them are written.
-async fn look_at(ari: &Ari, asterisk: &Asterisk) -> Result<Format, StartError> {
+async fn look_at(ari: &Ari, asterisk: &Asterisk, dialplan_calls: bool) -> Result<Format, StartError> {
     let capabilities = match ari.capabilities().await {
         Ok(capabilities) => capabilities,
         Err(error) => {
@@ -234,7 +236,8 @@ async fn look_at(ari: &Ari, asterisk: &Asterisk) -> Result<Format, StartError> {
     };
     let features = capabilities.missing_features(&asterisk.transport);
     let modules = capabilities.missing_modules(&asterisk.transport);
-    for lack in features.tolerable.iter().chain(&modules.tolerable) {
+    let for_dialplan = if dialplan_calls { capabilities.missing_for_dialplan_calls() } else { Lacks::default() };
+    for lack in features.tolerable.iter().chain(&modules.tolerable).chain(&for_dialplan.tolerable) {
         warn!(asterisk = %asterisk.name, "{lack}");
     }
     let lacks = [features.fatal, modules.fatal].concat();

@@ -38,6 +38,11 @@ impl fmt::Display for Summary {
         for (what, count) in unheard.into_iter().filter(|(_, count)| *count > 0) {
             write!(f, ", {count} {what}")?;
         }
+        // A frame is 20 ms. A pause of the network is not told from the silence of a sender that sends none.
+        let nothing = FRAME_TIME * u32::try_from(receive.silence_frames).unwrap_or(u32::MAX);
+        if nothing >= Duration::from_secs(1) {
+            write!(f, ", nothing for {:.1} s", nothing.as_secs_f64())?;
+        }
         // What we know of the way from mouth to ear is our own part: a frame, and what packets wait for others.
         let rating = rating(self.codec, receive, FRAME_TIME + receive.target_delay);
         write!(f, ", jitter {:.1} ms, MOS {:.1}", receive.jitter.as_secs_f64() * 1e3, mean_opinion_score(rating))
@@ -138,6 +143,12 @@ mod tests {
         let receive = ReceiveStats { received: 500, jitter: Duration::from_micros(250), ..ReceiveStats::default() };
         let mut stats = MediaStats { receive, send: SendStats { packets: 510, ..SendStats::default() } };
         assert_eq!(stats.summary(law).to_string(), "500 packets heard, 510 sent, jitter 0.2 ms, MOS 4.4");
+        stats.receive.silence_frames = 600;
+        assert_eq!(
+            stats.summary(law).to_string(),
+            "500 packets heard, 510 sent, nothing for 12.0 s, jitter 0.2 ms, MOS 4.4"
+        );
+        stats.receive.silence_frames = 0;
         (stats.receive.lost, stats.receive.loss_runs, stats.receive.late) = (40, 38, 2);
         let told = stats.summary(law).to_string();
         assert_eq!(told, "500 packets heard, 510 sent, 40 lost, 2 late, jitter 0.2 ms, MOS 3.6");

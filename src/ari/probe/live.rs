@@ -17,14 +17,20 @@ const TEST_SOUND: &str = "tone:350+440/2000";
 const LEG_LIFE: Duration = Duration::from_secs(30);
 
 /// Takes them.
-pub(super) async fn live(ari: &Ari, asterisk: &Capabilities, wanted: Wanted<'_>, checks: &mut Vec<Check>) {
+pub(super) async fn live(
+    ari: &Ari,
+    asterisk: &Capabilities,
+    wanted: Wanted<'_>,
+    served: bool,
+    checks: &mut Vec<Check>,
+) {
     let ari = ari.with_app(throw_away_app());
     let mut events = ari.events(256);
     let socket = events_socket(&mut events).await;
     let connected = socket.outcome == Outcome::Passed;
     checks.push(socket);
     if connected {
-        media_leg(&ari, &mut events, asterisk, wanted, checks).await;
+        media_leg(&ari, &mut events, asterisk, wanted, served, checks).await;
     } else {
         checks.extend([MEDIA, DEAD_MAN, AUDIO].map(|name| Check::skipped(name, "there is no events socket")));
     }
@@ -48,6 +54,7 @@ async fn media_leg(
     events: &mut EventStream,
     asterisk: &Capabilities,
     wanted: Wanted<'_>,
+    served: bool,
     checks: &mut Vec<Check>,
 ) {
     let (channel, test) = (throw_away_channel(), wanted.test);
@@ -58,7 +65,7 @@ async fn media_leg(
     };
     let made = test.make(ari, media, asterisk).await;
     let entered = made.is_ok() && timeout(EVENT_TIMEOUT, wait_for(events, &channel)).await.is_ok();
-    checks.push(external_media(made, entered));
+    checks.push(external_media(made, entered, served));
     if entered {
         checks.push(dead_man(ari, &channel).await);
         checks.push(audio(ari, &channel, test).await);
@@ -70,7 +77,7 @@ async fn media_leg(
     let _ = ari.hang_up(&channel, HangupReason::Normal).await;
 }
 
-fn external_media(made: Result<String, TestLegError>, entered: bool) -> Check {
+fn external_media(made: Result<String, TestLegError>, entered: bool, served: bool) -> Check {
     match made {
         Ok(between) if entered => Check::passed(MEDIA, between),
         Ok(_) => Check::failed(
@@ -78,7 +85,12 @@ fn external_media(made: Result<String, TestLegError>, entered: bool) -> Check {
             format!("the leg was made and did not enter its application within {EVENT_TIMEOUT:?}"),
             "look into Asterisk's log: asterisk -rvvv",
         ),
-        Err(TestLegError { detail, fix, only_here: true }) => Check::warning(MEDIA, detail, fix),
+        Err(TestLegError { detail, fix, only_here: true }) if served => Check::warning(MEDIA, detail, fix),
+        Err(TestLegError { detail, only_here: true, .. }) => Check::failed(
+            MEDIA,
+            detail,
+            "no server is connected, so another program has it: stop that, or choose another port",
+        ),
         Err(TestLegError { detail, fix, only_here: false }) => Check::failed(MEDIA, detail, fix),
     }
 }

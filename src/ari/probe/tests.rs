@@ -33,7 +33,8 @@ impl TestLeg for NoLeg {
 const RTP: MediaTransport = MediaTransport::Rtp(RtpCodec::Ulaw);
 
 async fn probed(url: &str) -> Report {
-    let wanted = Wanted { transport: &RTP, advertise: Ipv4Addr::LOCALHOST.into(), test: &mut NoLeg };
+    let wanted =
+        Wanted { transport: &RTP, dialplan_calls: false, advertise: Ipv4Addr::LOCALHOST.into(), test: &mut NoLeg };
     probe(&settings(url), wanted).await
 }
 

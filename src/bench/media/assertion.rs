@@ -140,6 +140,11 @@ impl fmt::Display for Assertion {
 }
 
 impl Assertion {
+    /// Name of the figure.
+    pub const fn metric(&self) -> &'static str {
+        self.metric.name
+    }
+
     /// The step that it is about; `None`: all.
     pub fn calls(&self) -> Option<usize> {
         self.calls

@@ -1,7 +1,9 @@
 //! What is to be measured.
 
+use super::caller_audio::StampCode;
 use crate::audio::g711::Law;
-use crate::audio::{Codec, SampleRate};
+use crate::audio::{ByteOrder, Codec, SampleRate};
+use clap::ValueEnum as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -113,6 +115,69 @@ impl Default for Plan {
 }
 
 impl Plan {
+    /// Whether the marks in callers' audio can be read again at the end of their way: no codec but these keeps them, and no
+    /// change of codec or rate.
+    pub(super) fn follows_packets(&self) -> bool {
+        let kept = StampCode::of(self.codec, self.byte_order()).exists();
+        match self.mode {
+            // On an RTP leg G.722 goes back where linear audio at 16 kHz comes.
+            Mode::Echo => kept && !(self.transport == Transport::Rtp && self.codec.rate() != SampleRate::HZ_8000),
+            // The engine hears 8 kHz.
+            Mode::Full | Mode::Conversation => kept && self.codec.rate() == SampleRate::HZ_8000,
+        }
+    }
+
+    /// Of linear audio on the wire.
+    pub(super) const fn byte_order(&self) -> ByteOrder {
+        match self.transport {
+            Transport::Rtp => ByteOrder::Big,
+            Transport::Audiosocket | Transport::Websocket => ByteOrder::Little,
+        }
+    }
+
+    /// Whether the bare echo runs beside it: it is one of packets.
+    pub(super) fn has_baseline(&self) -> bool {
+        self.baseline && self.transport == Transport::Rtp
+    }
+
+    /// Whether a figure of this name can come out of it.
+    pub fn measures(&self, name: &str) -> bool {
+        let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+        if begins(&["lost_in", "loss_in", "late_in", "duplicated_in"]) {
+            self.follows_packets()
+        } else if begins(&["turnaround_"]) {
+            self.mode == Mode::Echo && self.follows_packets()
+        } else if begins(&["to_engine_"]) {
+            self.mode != Mode::Echo && self.follows_packets()
+        } else if begins(&["unmarked_in", "tool_engine_"]) {
+            self.mode != Mode::Echo
+        } else if begins(&["first_audio_", "replies"]) {
+            self.mode == Mode::Conversation
+        } else if begins(&["baseline_"]) {
+            self.has_baseline()
+        } else if begins(&["flood_"]) {
+            self.flood > 0
+        } else {
+            true
+        }
+    }
+
+    /// What was measured, for the head of a table.
+    pub(super) fn heading(&self) -> String {
+        let word = |word: Option<clap::builder::PossibleValue>| {
+            word.map_or_else(String::new, |word| word.get_name().to_owned())
+        };
+        format!(
+            "{}, {} {}, {} × {} s after {} s",
+            word(self.mode.to_possible_value()),
+            self.transport.name(),
+            self.codec.asterisk_format(),
+            self.repeat,
+            self.window.as_secs(),
+            self.warm_up.as_secs(),
+        )
+    }
+
     pub(super) fn json(&self) -> Value {
         json!({
             "calls": self.calls,

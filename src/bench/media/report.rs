@@ -3,6 +3,7 @@
 use super::metric::{Dimension, Figures, METRICS, Metric, show};
 use super::plan::Plan;
 use super::stats::Spread;
+use super::usage::machine;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
@@ -46,7 +47,8 @@ impl Report {
                 rows.push(std::iter::once(metric.name.to_owned()).chain(cells.iter().map(cell)).collect());
             }
         }
-        let mut text = aligned(&rows);
+        let mut text = format!("{}; {}\n", self.plan.heading(), machine());
+        text.push_str(&aligned(&rows));
         for note in &self.notes {
             // Writing to a string does not fail.
             let _ = writeln!(text, "note: {note}");
@@ -68,6 +70,7 @@ impl Report {
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "debug_build": cfg!(debug_assertions),
+            "machine": machine(),
             "plan": self.plan.json(),
             "units": {"time": "ns", "cpu": "ns a call and second", "memory": "KiB"},
             "steps": steps.collect::<Vec<_>>(),
@@ -139,7 +142,8 @@ mod tests {
             "cpu                -        620 µs (600–650)",
             "note: a note",
         ];
-        assert_eq!(report.table().lines().collect::<Vec<_>>(), expected);
+        assert!(report.table().starts_with("full, rtp ulaw, 3 × 20 s after 5 s; "), "{}", report.table());
+        assert_eq!(report.table().lines().skip(1).collect::<Vec<_>>(), expected);
     }
 
     #[test]

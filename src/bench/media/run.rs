@@ -1,7 +1,6 @@
 //! One repetition after another: starts the processes, has them measure, puts their figures together.
 
 use super::BenchError;
-use super::caller_audio::StampCode;
 use super::messages::{
     BaselineOrder, Done, EngineFigures, EngineOrder, Listening, PlayerFigures, PlayerOrder, PlayerSettings, SetUp,
     TornDown,
@@ -10,8 +9,7 @@ use super::metric::Figures;
 use super::plan::{Mode, Plan, Transport};
 use super::processes::{ANSWER_LIMIT, Folder, Process, place, raise_file_limit};
 use super::report::{Report, StepReport};
-use super::usage::{CpuTime, memory_kib};
-use crate::audio::{ByteOrder, SampleRate};
+use super::usage::{CpuTime, memory_kib, stolen_time};
 use crate::bench::random_u64;
 use std::collections::BTreeSet;
 use std::io;
@@ -52,7 +50,7 @@ pub async fn run(plan: Plan, progress: &mut dyn Progress) -> Result<Report, Benc
             let mut repetition =
                 Repetition { plan: &plan, calls, folder: &folder, figures: &mut figures, notes: &mut notes };
             repetition.server(&mut phase).await?;
-            if plan.baseline && plan.transport == Transport::Rtp {
+            if plan.has_baseline() {
                 phase("bare echo");
                 repetition.baseline().await?;
             }
@@ -62,6 +60,12 @@ pub async fn run(plan: Plan, progress: &mut dyn Progress) -> Result<Report, Benc
     }
     if cfg!(debug_assertions) {
         notes.insert("this is a debug build, whose figures say little: build with --release".to_owned());
+    }
+    if !plan.follows_packets() {
+        let codec = plan.codec.asterisk_format();
+        notes.insert(format!(
+            "no mark survives the way of {codec}: nothing is said of packets from callers (…_in) or delay"
+        ));
     }
     if plan.server_cpus.is_empty() {
         notes.insert("server and tool share their processors, so each disturbs the other".to_owned());
@@ -106,6 +110,7 @@ impl Repetition<'_> {
         sleep(REST).await;
         let memory_before = memory_kib(server.pid()).map_err(BenchError::Usage)?;
 
+        let stolen_before = stolen_time();
         phase("calls arrive");
         let rate = self.plan.set_up_rate;
         let limit = ANSWER_LIMIT * 2 + Duration::from_secs(1) * self.calls as u32 / rate.max(1);
@@ -138,6 +143,14 @@ impl Repetition<'_> {
         self.figures.set("memory", memory.saturating_sub(memory_before) as f64 / self.calls as f64);
         self.figures.set("memory_total", memory as f64);
         self.note_media(&measured, heard.as_ref());
+        let stolen = stolen_time().saturating_sub(stolen_before);
+        if !stolen.is_zero() {
+            let (calls, stolen) = (self.calls, stolen.as_millis());
+            self.notes.insert(format!(
+                "at {calls} calls the host of this virtual machine took {stolen} ms of its processors away: distrust what \
+                 is the longest or lost"
+            ));
+        }
 
         phase("hanging up");
         let down: TornDown = player.ask(&PlayerOrder::TearDown, ANSWER_LIMIT * 2).await?;
@@ -295,16 +308,10 @@ impl Repetition<'_> {
     }
 
     fn note_media(&mut self, measured: &PlayerFigures, heard: Option<&EngineFigures>) {
-        let Plan { codec, transport, flood, .. } = *self.plan;
+        let Plan { flood, .. } = *self.plan;
         let figures = &mut *self.figures;
-        let stamps = StampCode::of(codec, if transport == Transport::Rtp { ByteOrder::Big } else { ByteOrder::Little });
-        // Where the engine hears another rate than callers speak, no stamp gets through.
-        let arrived = match heard {
-            Some(heard) if codec.rate() == SampleRate::HZ_8000 => Some(heard.heard),
-            Some(_) => None,
-            None => Some(measured.echoed),
-        };
-        if let Some(arrived) = arrived.filter(|_| stamps.exists()) {
+        if self.plan.follows_packets() {
+            let arrived = heard.map_or(measured.echoed, |heard| heard.heard);
             let lost = measured.sent.saturating_sub(arrived.unique) as f64;
             figures.set("lost_in", lost);
             figures.set("loss_in", lost / (measured.sent as f64).max(1.0));

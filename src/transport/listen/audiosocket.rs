@@ -190,10 +190,14 @@ impl Shared {
         // Only the first of each kind: anyone can send thousands.
         match fate {
             Fate::TimedOut => tracing::warn!(%remote, "an AudioSocket connection sent no UUID in time and was closed"),
-            Fate::Unknown => tracing::warn!(
-                %remote, ?uuid,
-                "an AudioSocket connection has a UUID that no call and no route has, and was closed"
-            ),
+            Fate::Unknown => {
+                // As much as tells two of them apart: the rest may be a typing error away from a secret.
+                let begins = uuid.map(|uuid| uuid.simple().to_string()[..4].to_owned()).unwrap_or_default();
+                tracing::warn!(
+                    %remote, uuid = %format_args!("{begins}…"),
+                    "an AudioSocket connection has a UUID that no call and no route has, and was closed; further ones are only counted"
+                );
+            }
             Fate::QueueFull => tracing::warn!(%remote, "too many calls at once from the dialplan; this one was closed"),
             Fate::Malformed => {
                 tracing::warn!(%remote, "a connection to the AudioSocket port does not begin with a UUID and was closed");
