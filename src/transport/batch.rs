@@ -4,10 +4,14 @@
 //!
 //! A fixed number of buffers circulates: worker → [`AudioBatch`] → consumer → (drop) → worker. When none is at hand, because
 //! the consumer is slow, the caller audio of the slot is dropped and counted; the positions in what follows show the gap.
+//!
+//! On the way home nobody waits for anybody. A queue of the standard library will not do here: its receiver spins while a
+//! sender is in the middle of sending, and a worker with real-time priority that has interrupted just this sender on its
+//! processor spins for ever, or until the kernel stops it after most of a second.
 
 use super::handle::CallKey;
 use crate::audio::SampleRate;
-use std::sync::mpsc as thread_mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 /// Buffers a worker owns: with slots of 1 ms the consumer may be 128 ms late.
@@ -19,7 +23,9 @@ const UNEVEN: usize = 16;
 #[derive(Debug)]
 pub struct AudioBatch {
     frames: Frames,
-    home: thread_mpsc::SyncSender<Frames>,
+    home: Arc<Home>,
+    /// Which place of `home` is that of these buffers.
+    place: usize,
 }
 
 impl AudioBatch {
@@ -46,8 +52,27 @@ impl AudioBatch {
 
 impl Drop for AudioBatch {
     fn drop(&mut self) {
-        // The way home has a place for every buffer. If the worker has gone, the buffers are freed here.
-        let _ = self.home.try_send(std::mem::take(&mut self.frames));
+        self.home.give_back(self.place, std::mem::take(&mut self.frames));
+    }
+}
+
+/// Where empty buffers wait: a place for each.
+#[derive(Debug)]
+struct Home {
+    places: Box<[Mutex<Option<Frames>>]>,
+}
+
+impl Home {
+    /// For the worker: some buffer that is here, the first one from `from` on. Never waits: a place at which somebody is
+    /// giving back just now is passed over.
+    fn take(&self, from: usize) -> Option<(usize, Frames)> {
+        let places = (from..self.places.len()).chain(0..from);
+        places.into_iter().find_map(|place| Some((place, self.places[place].try_lock().ok()?.take()?)))
+    }
+
+    /// For the consumer.
+    fn give_back(&self, place: usize, frames: Frames) {
+        *self.places[place].lock().unwrap_or_else(PoisonError::into_inner) = Some(frames);
     }
 }
 
@@ -70,8 +95,9 @@ struct Entry {
 #[derive(Debug)]
 pub(super) struct BatchQueue {
     filled: mpsc::Sender<AudioBatch>,
-    empty: thread_mpsc::Receiver<Frames>,
-    home: thread_mpsc::SyncSender<Frames>,
+    home: Arc<Home>,
+    /// Where the next buffer is looked for first: they come back in the order in which they went, as a rule.
+    next: usize,
     /// Frames that a batch may have.
     most: usize,
     slot: Slot,
@@ -99,15 +125,13 @@ impl BatchQueue {
     /// `filled` must have room for [`BATCHES_PER_WORKER`] batches of every worker that shares it. `calls` are heard in a slot
     /// when they are evenly spread.
     pub(super) fn new(filled: mpsc::Sender<AudioBatch>, calls: usize) -> Self {
-        let (home, empty) = thread_mpsc::sync_channel(BATCHES_PER_WORKER);
         let most = calls + UNEVEN;
-        for _ in 0..BATCHES_PER_WORKER {
-            let entries = Vec::with_capacity(most);
-            let samples = Vec::with_capacity(most * SampleRate::HZ_8000.frame_samples());
-            // The receiver is here and there are as many places as buffers.
-            let _ = home.try_send(Frames { entries, samples });
-        }
-        Self { filled, empty, home, most, slot: Slot::Empty, dropped: Dropped::default() }
+        let frames = || Frames {
+            entries: Vec::with_capacity(most),
+            samples: Vec::with_capacity(most * SampleRate::HZ_8000.frame_samples()),
+        };
+        let places = (0..BATCHES_PER_WORKER).map(|_| Mutex::new(Some(frames()))).collect();
+        Self { filled, home: Arc::new(Home { places }), next: 0, most, slot: Slot::Empty, dropped: Dropped::default() }
     }
 
     /// Adds a frame to the batch of this slot; if that is full, to the next.
@@ -116,13 +140,14 @@ impl BatchQueue {
             self.ship();
         }
         if matches!(self.slot, Slot::Empty) {
-            self.slot = match self.empty.try_recv() {
-                Ok(mut frames) => {
+            self.slot = match self.home.take(self.next) {
+                Some((place, mut frames)) => {
+                    self.next = (place + 1) % BATCHES_PER_WORKER;
                     frames.entries.clear();
                     frames.samples.clear();
-                    Slot::Filling(AudioBatch { frames, home: self.home.clone() })
+                    Slot::Filling(AudioBatch { frames, home: Arc::clone(&self.home), place })
                 }
-                Err(_) => Slot::Dropping(0),
+                None => Slot::Dropping(0),
             };
         }
         match &mut self.slot {
@@ -207,6 +232,17 @@ mod tests {
             last = Some(batch.frames().map(|(call, start, pcm)| (call, start, pcm.to_vec())).collect::<Vec<_>>());
         }
         assert_eq!(last.unwrap(), [(ALICE, 99, vec![7; 160])], "and holds nothing of what it held before");
+    }
+
+    #[test]
+    fn a_consumer_that_is_interrupted_while_it_gives_a_buffer_back_does_not_hold_up_the_worker() {
+        let (mut queue, mut batches) = queue(BATCHES_PER_WORKER);
+        let home = Arc::clone(&queue.home);
+        let interrupted = home.places[0].lock().unwrap();
+        queue.push(ALICE, 0, &[7; 160]);
+        assert_eq!(queue.hand_over(), Ok(()));
+        assert_eq!(batches.try_recv().unwrap().place, 1);
+        drop(interrupted);
     }
 
     #[test]

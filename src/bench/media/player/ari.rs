@@ -30,7 +30,7 @@ struct Inner {
     transport: Transport,
     /// Where the legs of calls send from.
     leg_address: Box<dyn Fn(usize) -> SocketAddrV4 + Send + Sync>,
-    commands: std::sync::mpsc::Sender<Command>,
+    commands: mpsc::Sender<Command>,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -84,7 +84,7 @@ impl FakeAsterisk {
         transport: Transport,
         calls: usize,
         leg_address: impl Fn(usize) -> SocketAddrV4 + Send + Sync + 'static,
-        commands: std::sync::mpsc::Sender<Command>,
+        commands: mpsc::Sender<Command>,
     ) -> Self {
         let state = State { calls, ..State::default() };
         Self(Arc::new(Inner {
@@ -103,7 +103,7 @@ impl FakeAsterisk {
 
     fn command(&self, command: Command) {
         // The thread ends only with the process.
-        let _ = self.0.commands.send(command);
+        let _ = self.0.commands.try_send(command);
     }
 
     /// The server has opened its events socket: what is to be sent on it.

@@ -10,6 +10,8 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::time::Duration;
+use tokio::sync::mpsc as commands;
+use tokio::sync::mpsc::error::TryRecvError;
 
 /// How often the thread looks what is due and what has come. Short, so that callers are spread over the slots of the server.
 const STEP: Duration = Duration::from_micros(250);
@@ -112,7 +114,7 @@ impl<W: Wire> Legs<W> {
     }
 
     /// Runs until nobody gives commands any more.
-    pub(super) fn run(mut self, commands: &mpsc::Receiver<Command>) -> io::Result<()> {
+    pub(super) fn run(mut self, mut commands: commands::Receiver<Command>) -> io::Result<()> {
         hurry();
         let mut pace = Pace::start(STEP)?;
         let calls = self.legs.len();
@@ -139,8 +141,8 @@ impl<W: Wire> Legs<W> {
             loop {
                 match commands.try_recv() {
                     Ok(command) => self.obey(command),
-                    Err(mpsc::TryRecvError::Empty) => break,
-                    Err(mpsc::TryRecvError::Disconnected) => return Ok(()),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return Ok(()),
                 }
             }
         }

@@ -24,6 +24,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::sync::mpsc;
 use std::time::Duration;
+use tokio::sync::mpsc as commands;
 use tokio::time::{sleep, timeout};
 
 /// What is on its way when the window ends arrives within this.
@@ -58,7 +59,7 @@ pub(super) fn be() -> io::Result<()> {
 struct Player {
     settings: PlayerSettings,
     asterisk: FakeAsterisk,
-    commands: mpsc::Sender<Command>,
+    commands: commands::Sender<Command>,
     rtp_port: u16,
 }
 
@@ -66,7 +67,9 @@ impl Player {
     /// Starts the media thread.
     fn new(settings: PlayerSettings) -> io::Result<Self> {
         let codec = plan::codec(&settings.codec).ok_or_else(|| io::Error::other("no such codec"))?;
-        let (commands, received) = mpsc::channel();
+        // Room for all that is ever said to a call, so it is never full. Not a queue of the standard library: a thread with
+        // real-time priority would spin for a sender that it has interrupted itself.
+        let (commands, received) = commands::channel(4 * settings.calls + 64);
         let socket = rtp::open()?;
         let rtp_port = socket.local_addr()?.port();
         start_media(&settings, codec, socket, received)?;
@@ -165,7 +168,7 @@ impl Player {
 
     fn command(&self, command: Command) {
         // The thread ends only with the process.
-        let _ = self.commands.send(command);
+        let _ = self.commands.try_send(command);
     }
 
     /// The media thread answers within a step; waiting for it here is no harm.
@@ -180,20 +183,18 @@ fn start_media(
     settings: &PlayerSettings,
     codec: Codec,
     socket: UdpSocket,
-    commands: mpsc::Receiver<Command>,
+    commands: commands::Receiver<Command>,
 ) -> io::Result<()> {
     let (calls, window, transport) = (settings.calls, Duration::from_millis(settings.window_ms), settings.transport);
     let order = if transport == Transport::Rtp { ByteOrder::Big } else { ByteOrder::Little };
     let program = Program::new(settings.audio, codec, order).map_err(io::Error::other)?;
     std::thread::Builder::new().name("player".to_owned()).spawn(move || {
         let ended = match transport {
-            Transport::Rtp => run(rtp::RtpWire::new(socket, codec, calls), program, calls, window, &commands),
+            Transport::Rtp => run(rtp::RtpWire::new(socket, codec, calls), program, calls, window, commands),
             Transport::Audiosocket => {
-                run(streams::StreamWire::audiosocket(codec, calls), program, calls, window, &commands)
+                run(streams::StreamWire::audiosocket(codec, calls), program, calls, window, commands)
             }
-            Transport::Websocket => {
-                run(streams::StreamWire::websocket(codec, calls), program, calls, window, &commands)
-            }
+            Transport::Websocket => run(streams::StreamWire::websocket(codec, calls), program, calls, window, commands),
         };
         if let Err(error) = ended {
             tracing::error!(%error, "the media thread has failed");
@@ -207,7 +208,7 @@ fn run<W: Wire>(
     program: Program,
     calls: usize,
     window: Duration,
-    commands: &mpsc::Receiver<Command>,
+    commands: commands::Receiver<Command>,
 ) -> io::Result<()> {
     Legs::new(wire, program, calls, window).run(commands)
 }
