@@ -70,7 +70,8 @@ pub(super) fn machine() -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model =
         cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, name)| name);
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    // All of them, not those that this tool has been placed on.
+    let processors = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!("{} × {}, Linux {}", processors, model.unwrap_or("a processor without a name"), kernel.trim())
 }
